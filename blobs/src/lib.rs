@@ -1,0 +1,143 @@
+//! Local files by name, written whole, within a size cap: where a scheduler keeps components and a node keeps compiled ones.
+//!
+//! A reader sees a file whole or not at all, since each is written under a temporary name and renamed. Nothing is synced to the disk:
+//! whoever reads checks the bytes (by digest, or by MAC), so what a power cut leaves half-written is found out and made again. When the
+//! files together pass the cap, the ones that were not read for longest go first.
+
+use std::fs::{self, File, FileTimes};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use tempfile::NamedTempFile;
+
+/// A folder of blobs. Several processes may share one.
+#[derive(Debug)]
+pub struct BlobDir {
+    folder: PathBuf,
+    bytes_max: u64,
+}
+
+impl BlobDir {
+    /// Opens a folder, making it if need be, readable by nobody else.
+    pub fn open(folder: impl Into<PathBuf>, bytes_max: u64) -> io::Result<Self> {
+        let folder = folder.into();
+        make_private_dir(&folder)?;
+        Ok(Self { folder, bytes_max })
+    }
+
+    /// The bytes of a blob, or `None` where there is none of that name. Reading makes it the last to go.
+    pub fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let path = self.folder.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                // Only the order of eviction depends on it, so a file that cannot be touched is no reason to fail.
+                let _ = File::open(&path).and_then(|file| file.set_times(FileTimes::new().set_modified(SystemTime::now())));
+                Ok(Some(bytes))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether there is a blob of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.folder.join(name).is_file()
+    }
+
+    /// Writes a blob, replacing one of the same name, and then makes room within the cap.
+    pub fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut file = NamedTempFile::new_in(&self.folder)?;
+        file.write_all(bytes)?;
+        file.persist(self.folder.join(name)).map_err(|error| error.error)?;
+        self.evict(name)
+    }
+
+    /// Removes a blob that turned out to be bad.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the longest unread until the rest fits; never `keep`, which was just written.
+    fn evict(&self, keep: &str) -> io::Result<()> {
+        let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            // Another process may have removed it since.
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_file() {
+                files.push((metadata.modified()?, metadata.len(), entry.path()));
+            }
+        }
+        let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+        files.sort();
+        for (_, bytes, path) in files {
+            if total <= self.bytes_max {
+                break;
+            }
+            if path.file_name().is_some_and(|name| name != keep) && fs::remove_file(&path).is_ok() {
+                total -= bytes;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a folder, and those above it, that only this user can enter.
+pub fn make_private_dir(folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(bytes_max: u64) -> (tempfile::TempDir, BlobDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = BlobDir::open(folder.path().join("blobs"), bytes_max).unwrap();
+        (folder, blobs)
+    }
+
+    /// Sets when a blob was last used, so that tests need not wait for the clock.
+    fn last_used(blobs: &BlobDir, name: &str, seconds: u64) {
+        let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let file = File::open(blobs.folder.join(name)).unwrap();
+        file.set_times(FileTimes::new().set_modified(time)).unwrap();
+    }
+
+    #[test]
+    fn a_blob_is_read_as_it_was_written() {
+        let (_folder, blobs) = open(100);
+        assert_eq!(blobs.get("a").unwrap(), None);
+        blobs.put("a", b"one").unwrap();
+        blobs.put("a", b"two").unwrap();
+        assert_eq!(blobs.get("a").unwrap().as_deref(), Some(&b"two"[..]));
+        blobs.remove("a").unwrap();
+        blobs.remove("a").unwrap();
+        assert!(!blobs.contains("a"));
+    }
+
+    #[test]
+    fn the_longest_unread_makes_room() {
+        let (_folder, blobs) = open(10);
+        for (name, seconds) in [("old", 1), ("older", 0), ("new", 2)] {
+            blobs.put(name, b"123").unwrap();
+            last_used(&blobs, name, seconds);
+        }
+        blobs.put("last", b"1234").unwrap();
+        let left: Vec<_> = ["older", "old", "new", "last"].into_iter().filter(|name| blobs.contains(name)).collect();
+        assert_eq!(left, ["old", "new", "last"]);
+    }
+
+    #[test]
+    fn one_blob_over_the_cap_is_kept_alone() {
+        let (_folder, blobs) = open(2);
+        blobs.put("a", b"1").unwrap();
+        blobs.put("big", b"123").unwrap();
+        assert!(blobs.contains("big") && !blobs.contains("a"));
+    }
+}

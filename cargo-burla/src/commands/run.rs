@@ -1,0 +1,71 @@
+//! `cargo burla run`: packages functions, builds the program, and runs it on a grid.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitCode, ExitStatus};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::Run;
+use crate::embedded::EmbeddedGrid;
+use crate::error::CommandError;
+use crate::package::{build_program, package};
+use crate::project::Project;
+
+pub(super) fn run(arguments: &Run) -> Result<ExitCode, CommandError> {
+    let project = Project::find(&arguments.what.selection())?;
+    let cargo = arguments.what.cargo();
+    let package_name = project.package.name.to_string();
+    let no_program = CommandError::NoSuchTarget { package: package_name, wanted: "program to run".to_owned() };
+    let bin = project.bin()?.ok_or(no_program)?;
+    let program = build_program(&project, &cargo, &bin, arguments.release)?;
+    let component = package(&project, &cargo)?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CommandError::Grid(error.into()))?;
+    runtime.block_on(async {
+        // A configured grid is used as it is; the program says what is wrong with it if something is.
+        let mut grid = match std::env::var_os("BURLA_URL").filter(|url| !url.is_empty()) {
+            Some(_) => None,
+            None => Some(EmbeddedGrid::start().await.map_err(CommandError::Grid)?),
+        };
+        let mut command = Command::new(&program);
+        command.args(&arguments.arguments).env("BURLA_COMPONENT", &component.path);
+        if let Some(grid) = &mut grid {
+            command.env("BURLA_URL", grid.url().await.map_err(CommandError::Grid)?);
+        }
+        let status = supervise(command, &program).await;
+        if let Some(grid) = grid {
+            grid.stop().await;
+        }
+        Ok(exit_code(status?))
+    })
+}
+
+/// Runs the program to its end. A Ctrl-C reaches it from the terminal as it reaches us, so we only wait; a SIGTERM is passed on.
+async fn supervise(mut command: Command, program: &Path) -> Result<ExitStatus, CommandError> {
+    let start = |source| CommandError::Start { program: program.display().to_string(), source };
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(start)?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(start)?;
+    let mut child = command.spawn().map_err(start)?;
+    loop {
+        tokio::select! {
+            status = child.wait() => return status.map_err(start),
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {
+                if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
+                    // It may have ended this moment, which is what was wanted.
+                    let _ = kill_process(pid, Signal::TERM);
+                }
+            }
+        }
+    }
+}
+
+/// The program's own code; for one that a signal ended, 128 and the signal's number, as a shell has it.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

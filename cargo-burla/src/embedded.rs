@@ -1,0 +1,83 @@
+//! A grid of this machine alone, inside this process: the same scheduler and the same node as the daemons, on a loopback port.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use burla_host::{NodeConfig, machine};
+use burla_scheduler::Components;
+use etcetera::BaseStrategy;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A running grid. It ends when it is dropped with the runtime it runs on.
+pub(crate) struct EmbeddedGrid {
+    url: String,
+    joined: watch::Receiver<bool>,
+    scheduler: JoinHandle<anyhow::Result<()>>,
+    node: JoinHandle<anyhow::Result<()>>,
+    shutdown: watch::Sender<bool>,
+}
+
+impl EmbeddedGrid {
+    /// Starts a grid that has this machine's CPUs and memory.
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let folder = cache_dir()?;
+        let components = Components::open(&folder).with_context(|| format!("cannot keep components in {}", folder.display()))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("cannot listen on a loopback port")?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let (shutdown, stop) = watch::channel(false);
+        let until = |mut stop: watch::Receiver<bool>| async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        let scheduler = burla_scheduler::serve(listener, components, until(stop.clone()));
+        let config = NodeConfig {
+            scheduler_url: url.clone(),
+            name: "embedded".to_owned(),
+            capacity: machine::capacity(),
+            data_dir: folder,
+            sandbox_dir: std::env::temp_dir(),
+        };
+        let (joining, joined) = watch::channel(false);
+        let node = burla_host::run(config, until(stop), joining);
+        Ok(Self {
+            url,
+            joined,
+            scheduler: tokio::spawn(async { Ok(scheduler.await?) }),
+            node: tokio::spawn(async { Ok(node.await?) }),
+            shutdown,
+        })
+    }
+
+    /// Where it is, once its node has joined.
+    pub(crate) async fn url(&mut self) -> anyhow::Result<String> {
+        tokio::select! {
+            joined = self.joined.wait_for(|joined| *joined) => {
+                if joined.is_ok() {
+                    return Ok(self.url.clone());
+                }
+            }
+            ended = &mut self.scheduler => ended??,
+        }
+        // The sender is gone, so the node has ended, and says why.
+        (&mut self.node).await??;
+        anyhow::bail!("the embedded grid ended before it began")
+    }
+
+    /// Ends it, and waits until what its calls left behind is gone.
+    pub(crate) async fn stop(self) {
+        self.shutdown.send_replace(true);
+        for part in [self.scheduler, self.node] {
+            if let Err(error) = part.await.map_err(anyhow::Error::from).and_then(|ended| ended) {
+                tracing::warn!("the embedded grid ended badly: {error:#}");
+            }
+        }
+    }
+}
+
+/// Compiled components stay here from run to run. Several grids may use it at the same time.
+fn cache_dir() -> anyhow::Result<PathBuf> {
+    let base = etcetera::choose_base_strategy().context("cannot tell the user's cache directory: set HOME or XDG_CACHE_HOME")?;
+    Ok(base.cache_dir().join("burla/embedded"))
+}

@@ -1,0 +1,56 @@
+//! Shows what is in a component: to people as a table, to scripts as JSON.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+use crate::package::Packaged;
+
+/// Prints a component to stdout.
+pub(crate) fn print(packaged: &Packaged, json: bool) -> io::Result<()> {
+    let text = if json { as_json(packaged)? } else { as_table(packaged) };
+    io::stdout().lock().write_all(text.as_bytes())
+}
+
+/// What `--json` prints. Fields are only ever added.
+#[derive(Serialize)]
+struct Json<'a> {
+    path: String,
+    digest: String,
+    size_bytes: usize,
+    functions: &'a [burla_types::FunctionInfo],
+    imports: &'a [String],
+}
+
+fn as_json(packaged: &Packaged) -> io::Result<String> {
+    let json = Json {
+        path: packaged.path.display().to_string(),
+        digest: packaged.digest.to_string(),
+        size_bytes: packaged.size_bytes,
+        functions: &packaged.description.functions,
+        imports: &packaged.description.imports,
+    };
+    Ok(serde_json::to_string_pretty(&json)? + "\n")
+}
+
+fn as_table(packaged: &Packaged) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, value: &str| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name:<10} {value}");
+    };
+    row("component", &packaged.path.display().to_string());
+    row("digest", &packaged.digest.to_string());
+    row("size", &format!("{:.1} KB", packaged.size_bytes as f64 / 1000.0));
+    for (number, function) in packaged.description.functions.iter().enumerate() {
+        row(if number == 0 { "functions" } else { "" }, &format!("{}{}", function.name, function.signature));
+        for line in function.doc.lines().take(1).filter(|line| !line.is_empty()) {
+            row("", &format!("    {line}"));
+        }
+    }
+    for (number, import) in packaged.description.imports.iter().enumerate() {
+        row(if number == 0 { "imports" } else { "" }, import);
+    }
+    text
+}

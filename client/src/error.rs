@@ -1,0 +1,272 @@
+//! What can go wrong, in the user's words: with a job ([`Error`]) and with one call ([`CallError`]).
+//!
+//! `Display` is one line that says what was being done and to what. `Debug` is the whole story, with causes, backtrace and the call's
+//! last words: it is what Rust prints when `main` returns an error, and what `unwrap` shows.
+
+use std::fmt;
+
+use burla_types::codec::{DecodeError, EncodeError};
+use burla_types::{Backtrace, Digest, GridError, InvalidLimit, Limit, Location, Outcome};
+
+/// What most of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a job did not give its outputs.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A call failed, and the job was stopped.
+    #[error(transparent)]
+    Call(#[from] Box<CallError>),
+
+    /// An option has a value that cannot be meant.
+    #[error(transparent)]
+    InvalidLimit(#[from] InvalidLimit),
+
+    /// An option has a value that cannot be meant.
+    #[error("{option}({value}) cannot be: {remedy}")]
+    InvalidOption {
+        /// The option.
+        option: &'static str,
+        /// What was given.
+        value: String,
+        /// What can be given.
+        remedy: &'static str,
+    },
+
+    /// No grid is configured.
+    #[error(
+        "there is no grid to run on: start the program with `cargo burla run`, which brings one, or set BURLA_URL to the address of a \
+         scheduler, such as http://127.0.0.1:8420"
+    )]
+    NoGrid,
+
+    /// The address of the grid is none.
+    #[error("`{url}` is not the address of a grid: {reason}; it looks like http://127.0.0.1:8420")]
+    InvalidUrl {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
+    /// Nothing answers at the grid's address.
+    #[error("cannot reach the grid at {url}: check the address, and that `burla-scheduler` runs there")]
+    Unreachable {
+        /// The address.
+        url: String,
+        /// What the network said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The connection to the grid broke during the job.
+    #[error("lost the connection to the grid at {url} during the job")]
+    ConnectionLost {
+        /// The address.
+        url: String,
+        /// What the network said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The grid will not run the job.
+    #[error(transparent)]
+    Grid(#[from] GridError),
+
+    /// The program's component is not where it should be.
+    #[error(
+        "there is no component for `{function}`: run the program with `cargo burla run`, or package it with `cargo burla build` (looked \
+         {looked})"
+    )]
+    NoComponent {
+        /// The function's name.
+        function: &'static str,
+        /// Where it was looked for.
+        looked: String,
+    },
+
+    /// The component's file cannot be read.
+    #[error("cannot read the component {path}")]
+    UnreadableComponent {
+        /// The file.
+        path: String,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The component was built from other sources than this program.
+    #[error("the component {path} is stale: {difference}; rebuild it with `cargo burla build`")]
+    StaleComponent {
+        /// The file.
+        path: String,
+        /// Its digest.
+        digest: Digest,
+        /// How they differ.
+        difference: String,
+    },
+
+    /// An input could not be written as MessagePack.
+    #[error("cannot encode input {index}")]
+    EncodeInput {
+        /// Its position.
+        index: u64,
+        /// Why not.
+        source: EncodeError,
+    },
+
+    /// An input is too large to send.
+    #[error(
+        "input {index} is too large: {bytes} bytes encoded, and the limit is {bytes_max}; split it, or pass where to find it"
+    )]
+    InputTooLarge {
+        /// Its position.
+        index: u64,
+        /// Its encoded size.
+        bytes: usize,
+        /// The largest that can be sent.
+        bytes_max: usize,
+    },
+
+    /// An output is not what this program's function returns.
+    #[error("cannot decode the output of call {index}")]
+    DecodeOutput {
+        /// Its position.
+        index: u64,
+        /// Why not.
+        source: DecodeError,
+    },
+
+    /// The grid ended the job without an outcome for this call. A bug of the grid, never of a function.
+    #[error("the grid ended the job without a result for input {index}")]
+    MissingResult {
+        /// Its position.
+        index: u64,
+    },
+
+    /// What calls print could not be shown.
+    #[error("cannot show what calls print")]
+    Print(#[source] std::io::Error),
+
+    /// `remote_parallel_map` was run inside a function.
+    #[error("a call cannot start a job: call `remote_parallel_map` from the program, not from a function")]
+    InsideFunction,
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Call(error) = self {
+            return fmt::Debug::fmt(error, f);
+        }
+        fmt::Display::fmt(self, f)?;
+        let causes = std::iter::successors(std::error::Error::source(self), |error| (*error).source());
+        causes.map(|cause| write!(f, "\n  caused by: {cause}")).collect()
+    }
+}
+
+/// How one call ended, where it did not end with an output.
+///
+/// `Error` is not derived, because thiserror would take the call's backtrace for one of this program.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallError {
+    /// The position of its input, from 0.
+    pub index: u64,
+    /// In which way it ended.
+    pub kind: CallErrorKind,
+    /// What it said: the error's text, the panic's message, the trap, the limit.
+    pub message: String,
+    /// Where it panicked: `file:line:column`.
+    pub location: Option<Location>,
+    /// The texts of the errors that caused the function's own, nearest first.
+    pub causes: Vec<String>,
+    /// What was active when it panicked or trapped, innermost first.
+    pub backtrace: Backtrace,
+    /// The end of what it wrote to stderr.
+    pub stderr_tail: String,
+}
+
+/// The ways in which a call ends without an output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CallErrorKind {
+    /// The function returned its own error.
+    Failed,
+    /// The function panicked.
+    Panicked,
+    /// The call did what WebAssembly does not allow, or ended itself.
+    Trapped,
+    /// The call reached a limit.
+    Exceeded(Limit),
+    /// The component would not start the function.
+    Refused,
+    /// The grid could not carry the call through.
+    Lost,
+}
+
+impl CallError {
+    /// The error a call ended with, or its encoded output.
+    #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "a component has no calls of its own"))]
+    pub(crate) fn from_outcome(index: u64, outcome: Outcome, stderr_tail: String) -> Result<bytes::Bytes, Self> {
+        let mut error = Self {
+            index,
+            kind: CallErrorKind::Failed,
+            message: String::new(),
+            location: None,
+            causes: Vec::new(),
+            backtrace: Backtrace::default(),
+            stderr_tail,
+        };
+        match outcome {
+            Outcome::Done(output) => return Ok(output),
+            Outcome::Failed { message, causes } => (error.message, error.causes) = (message, causes),
+            Outcome::Panicked { message, location, backtrace } => {
+                error.kind = CallErrorKind::Panicked;
+                (error.message, error.location, error.backtrace) = (message, location, backtrace);
+            }
+            Outcome::Trapped { message, backtrace } => {
+                error.kind = CallErrorKind::Trapped;
+                (error.message, error.backtrace) = (message, backtrace);
+            }
+            Outcome::Exceeded(exceeded) => {
+                error.kind = CallErrorKind::Exceeded(exceeded.limit);
+                error.message = exceeded.to_string();
+            }
+            Outcome::Refused { message } => (error.kind, error.message) = (CallErrorKind::Refused, message),
+            Outcome::Lost { reason } => (error.kind, error.message) = (CallErrorKind::Lost, reason),
+        }
+        Err(error)
+    }
+}
+
+impl std::error::Error for CallError {}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (index, message) = (self.index, &self.message);
+        match (self.kind, &self.location) {
+            (CallErrorKind::Failed, _) => write!(f, "call {index} failed: {message}"),
+            (CallErrorKind::Panicked, Some(location)) => write!(f, "call {index} panicked at {location}: {message}"),
+            (CallErrorKind::Panicked, None) => write!(f, "call {index} panicked: {message}"),
+            (CallErrorKind::Trapped, _) => write!(f, "call {index} trapped: {message}"),
+            // The message begins with the word.
+            (CallErrorKind::Exceeded(_), _) => write!(f, "call {index} {message}"),
+            (CallErrorKind::Refused, _) => write!(f, "call {index} was refused by the component: {message}"),
+            (CallErrorKind::Lost, _) => write!(f, "call {index} was lost: {message}"),
+        }
+    }
+}
+
+impl fmt::Debug for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        for cause in &self.causes {
+            write!(f, "\n  caused by: {cause}")?;
+        }
+        if !self.backtrace.0.is_empty() {
+            write!(f, "\nbacktrace of the call:\n{}", self.backtrace.to_string().trim_end())?;
+        }
+        if !self.stderr_tail.is_empty() {
+            write!(f, "\nthe last it wrote to stderr:\n{}", self.stderr_tail.trim_end())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+//! Run any function on every input, at the same time, on many computers, as if it were local.
+//!
+//! ```no_run
+//! use burla::remote_parallel_map;
+//!
+//! #[burla::function]
+//! fn my_function(my_input: i64) -> i64 {
+//!     println!("{my_input}");
+//!     my_input * 2
+//! }
+//!
+//! fn main() -> burla::Result<()> {
+//!     let outputs = remote_parallel_map(my_function, [1, 2, 3]).run()?;
+//!     println!("{outputs:?}");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! `cargo burla run` builds this twice, as a program for this machine and as a WebAssembly component for the grid, and runs the
+//! program. What a call prints appears in your terminal; what it returns comes back, in the order of the inputs. Each call runs in an
+//! instance and a directory of its own.
+//!
+//! A job, step by step:
+//!
+//! 1. [`remote_parallel_map`] collects the function, the inputs and the options (`map.rs`, `options.rs`);
+//! 2. the component is found, and refused when it is not of this program's sources (`component.rs`);
+//! 3. the grid is found ([`Grid`]) and dialled; the component is offered by its digest, and uploaded if it is missing
+//!    (`connection.rs`);
+//! 4. inputs go out as the grid takes them, outcomes come back (`calls.rs` for types, `job.rs` for messages);
+//! 5. what calls print is shown (`stdout.rs`), and how they failed is told ([`Error`], [`CallError`]).
+//!
+//! On wasm this crate is only the guest SDK: a component holds functions and cannot start jobs, so steps 2 to 5 are not built.
+
+#[cfg(not(target_family = "wasm"))]
+mod calls;
+#[cfg(not(target_family = "wasm"))]
+mod component;
+#[cfg(not(target_family = "wasm"))]
+mod connection;
+mod error;
+mod grid;
+#[cfg(not(target_family = "wasm"))]
+mod input_buffer;
+#[cfg(not(target_family = "wasm"))]
+mod job;
+mod map;
+mod options;
+mod stdout;
+
+#[doc(hidden)]
+pub use burla_guest::__private;
+pub use burla_guest::{Function, function};
+
+pub use burla_types::{Backtrace, Limit, Location, OutputStream};
+pub use error::{CallError, CallErrorKind, Error, Result};
+pub use grid::Grid;
+pub use map::{MapFuture, RemoteParallelMap, remote_parallel_map};
+pub use stdout::{Callback, Stdout};

@@ -1,0 +1,261 @@
+//! The one function, and its options.
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use burla_guest::Function;
+
+use crate::options::Options;
+use crate::{CallError, Grid, Result, Stdout};
+
+/// Runs `function` on every one of `inputs`, at the same time, on the grid.
+///
+/// Nothing happens until the job is started with [`run`](RemoteParallelMap::run), [`try_run`](RemoteParallelMap::try_run) or
+/// `.await`. Inputs are taken from the iterator as the grid can use them.
+///
+/// ```no_run
+/// #[burla::function]
+/// fn length(text: String) -> usize {
+///     text.len()
+/// }
+///
+/// # fn main() -> burla::Result<()> {
+/// let lengths = burla::remote_parallel_map(length, ["a".to_owned(), "bc".to_owned()]).func_ram(0.5).run()?;
+/// assert_eq!(lengths, [1, 2]);
+/// # Ok(())
+/// # }
+/// ```
+pub fn remote_parallel_map<F, I>(function: F, inputs: I) -> RemoteParallelMap<F, I::IntoIter>
+where
+    F: Function,
+    I: IntoIterator<Item = F::Input>,
+{
+    RemoteParallelMap { function, inputs: inputs.into_iter(), options: Options::default() }
+}
+
+/// A job that has not been started. Made by [`remote_parallel_map`].
+#[must_use = "a job does nothing until `.run()`, `.try_run()` or `.await`"]
+#[derive(Debug)]
+pub struct RemoteParallelMap<F, I> {
+    #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "a component cannot start jobs"))]
+    function: F,
+    #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "a component cannot start jobs"))]
+    inputs: I,
+    options: Options,
+}
+
+impl<F, I> RemoteParallelMap<F, I>
+where
+    F: Function,
+    I: Iterator<Item = F::Input>,
+{
+    /// CPUs per call, from 0.01 to 32. Default: 1.
+    pub fn func_cpu(mut self, cpus: f64) -> Self {
+        self.options.func_cpu = cpus;
+        self
+    }
+
+    /// GiB of memory per call, above 0 and up to 128. That much is reserved on the node, and a call that wants more ends as
+    /// `exceeded func_ram`. Default: a call may use 4, and little is reserved.
+    pub fn func_ram(mut self, gib: f64) -> Self {
+        self.options.func_ram = Some(gib);
+        self
+    }
+
+    /// Calls of this job that run at one time, over all nodes. Default: as many as the grid has slots for.
+    pub fn max_parallelism(mut self, calls: usize) -> Self {
+        self.options.max_parallelism = Some(calls);
+        self
+    }
+
+    /// The grid to run on. Default: the one at `BURLA_URL`, which `cargo burla run` sets.
+    pub fn grid(mut self, grid: &Grid) -> Self {
+        self.options.grid = Some(grid.clone());
+        self
+    }
+
+    /// A name for people to recognise the job by. Default: the function's.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.options.name = Some(name.into());
+        self
+    }
+
+    /// Sets an environment variable of every call. Calls see none of this program's own.
+    pub fn env(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.options.env.insert(key.into(), value.into());
+        self
+    }
+
+    /// How long one call may take by the clock, sleeping included; after it the call ends as `exceeded timeout`. Default: no limit.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// What becomes of what calls print. Default: [`Stdout::Inherit`].
+    pub fn stdout(mut self, stdout: Stdout) -> Self {
+        self.options.stdout = stdout;
+        self
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+mod start {
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, ready};
+
+    use super::*;
+    use crate::Error;
+    use crate::calls::Calls;
+
+    impl<F, I> RemoteParallelMap<F, I>
+    where
+        F: Function,
+        I: Iterator<Item = F::Input>,
+    {
+        /// Runs the job and returns the outputs in the order of the inputs. The first call that fails stops the job and is the error.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Call`] for a call that failed; any other [`Error`] for a job that could not run.
+        pub fn run(self) -> Result<Vec<F::Output>> {
+            futures_executor::block_on(self.into_future())
+        }
+
+        /// Runs the job and returns every call's own fate, in the order of the inputs. A call that fails stops nothing.
+        ///
+        /// # Errors
+        ///
+        /// Any [`Error`] but [`Error::Call`], for a job that could not run.
+        pub fn try_run(self) -> Result<Vec<Result<F::Output, CallError>>> {
+            let mut collect = Collect { calls: self.into_calls(), collected: Vec::new(), keep: Ok };
+            futures_executor::block_on(std::future::poll_fn(|context| collect.poll(context)))
+        }
+
+        fn into_calls(self) -> Calls<F, I> {
+            Calls::new(self.function, self.inputs, self.options)
+        }
+    }
+
+    impl<F, I> IntoFuture for RemoteParallelMap<F, I>
+    where
+        F: Function,
+        I: Iterator<Item = F::Input>,
+    {
+        type Output = Result<Vec<F::Output>>;
+        type IntoFuture = MapFuture<F, I>;
+
+        /// The same as [`run`](RemoteParallelMap::run), without blocking. Dropping the future stops the job.
+        fn into_future(self) -> MapFuture<F, I> {
+            let keep: KeepOutput<F> = |fate| fate.map_err(|error| Error::Call(Box::new(error)));
+            MapFuture(Collect { calls: self.into_calls(), collected: Vec::new(), keep })
+        }
+    }
+
+    type KeepOutput<F> = fn(Result<<F as Function>::Output, CallError>) -> Result<<F as Function>::Output>;
+
+    /// A running job, and the outputs it will have. Made by `.await`ing a [`RemoteParallelMap`]; works under any async runtime.
+    pub struct MapFuture<F: Function, I>(Collect<F, I, F::Output, KeepOutput<F>>);
+
+    // Nothing in it is pinned: the iterator and the outputs are only ever moved out of.
+    impl<F: Function, I> Unpin for MapFuture<F, I> {}
+
+    impl<F, I> Future for MapFuture<F, I>
+    where
+        F: Function,
+        I: Iterator<Item = F::Input>,
+    {
+        type Output = Result<Vec<F::Output>>;
+
+        fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+            self.0.poll(context)
+        }
+    }
+
+    /// Puts what finishes in any order back into the order of the inputs.
+    struct Collect<F: Function, I, T, K> {
+        calls: Calls<F, I>,
+        collected: Vec<Option<T>>,
+        keep: K,
+    }
+
+    impl<F, I, T, K> Collect<F, I, T, K>
+    where
+        F: Function,
+        I: Iterator<Item = F::Input>,
+        K: FnMut(Result<F::Output, CallError>) -> Result<T>,
+    {
+        fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Vec<T>>> {
+            while let Some(next) = ready!(self.calls.poll_next(context)) {
+                let (index, fate) = next?;
+                let kept = (self.keep)(fate)?;
+                let position = usize::try_from(index).map_err(|_| Error::MissingResult { index })?;
+                if position >= self.collected.len() {
+                    self.collected.resize_with(position + 1, || None);
+                }
+                self.collected[position] = Some(kept);
+            }
+            let expected = self.calls.inputs_sent();
+            let collected = std::mem::take(&mut self.collected);
+            if (collected.len() as u64) < expected {
+                return Poll::Ready(Err(Error::MissingResult { index: collected.len() as u64 }));
+            }
+            let in_order = collected.into_iter().zip(0..).map(|(kept, index)| kept.ok_or(Error::MissingResult { index }));
+            Poll::Ready(in_order.collect())
+        }
+    }
+}
+
+#[cfg(target_family = "wasm")]
+mod start {
+    use super::*;
+    use crate::Error;
+
+    impl<F, I> RemoteParallelMap<F, I>
+    where
+        F: Function,
+        I: Iterator<Item = F::Input>,
+    {
+        /// Not inside a function: a call cannot start a job.
+        pub fn run(self) -> Result<Vec<F::Output>> {
+            Err(Error::InsideFunction)
+        }
+
+        /// Not inside a function: a call cannot start a job.
+        pub fn try_run(self) -> Result<Vec<Result<F::Output, CallError>>> {
+            Err(Error::InsideFunction)
+        }
+    }
+
+    impl<F, I> IntoFuture for RemoteParallelMap<F, I>
+    where
+        F: Function,
+        I: Iterator<Item = F::Input>,
+    {
+        type Output = Result<Vec<F::Output>>;
+        type IntoFuture = MapFuture<F, I>;
+
+        fn into_future(self) -> MapFuture<F, I> {
+            MapFuture { future: std::future::ready(self.run()), iterator: std::marker::PhantomData }
+        }
+    }
+
+    /// A job that cannot be.
+    pub struct MapFuture<F: Function, I> {
+        future: std::future::Ready<Result<Vec<F::Output>>>,
+        iterator: std::marker::PhantomData<fn(I)>,
+    }
+
+    impl<F: Function, I> std::future::Future for MapFuture<F, I> {
+        type Output = Result<Vec<F::Output>>;
+
+        fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+            std::pin::Pin::new(&mut self.future).poll(context)
+        }
+    }
+
+    impl<F: Function, I> Unpin for MapFuture<F, I> {}
+}
+
+pub use start::MapFuture;

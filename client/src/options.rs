@@ -1,0 +1,111 @@
+//! The options of a job, as the user gave them. They are checked together when the job starts, so that a chain of options needs no `?`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::{Grid, Stdout};
+
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) func_cpu: f64,
+    pub(crate) func_ram: Option<f64>,
+    pub(crate) max_parallelism: Option<usize>,
+    pub(crate) grid: Option<Grid>,
+    pub(crate) name: Option<String>,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) stdout: Stdout,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            func_cpu: 1.0,
+            func_ram: None,
+            max_parallelism: None,
+            grid: None,
+            name: None,
+            env: BTreeMap::new(),
+            timeout: None,
+            stdout: Stdout::default(),
+        }
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use checked::CheckedOptions;
+
+#[cfg(not(target_family = "wasm"))]
+mod checked {
+    use burla_types::{Limits, MEMORY_BYTES_DEFAULT, cpu_millis_from_cpus, memory_bytes_from_gib};
+
+    use super::Options;
+    use crate::{Error, Result, Stdout};
+
+    /// Bytes of environment a job may bring, names and values together. It is sent to every node and copied into every call; Linux
+    /// gives a process two megabytes.
+    const ENV_BYTES_MAX: usize = 1 << 20;
+
+    /// Options that mean something.
+    #[derive(Debug)]
+    pub(crate) struct CheckedOptions {
+        pub(crate) cpu_millis: u64,
+        /// What every slot reserves; `None` where the user gave nothing.
+        pub(crate) memory_bytes: Option<u64>,
+        pub(crate) max_parallelism: Option<u64>,
+        pub(crate) limits: Limits,
+        pub(crate) name: Option<String>,
+        pub(crate) env: std::collections::BTreeMap<String, String>,
+        pub(crate) stdout: Stdout,
+        pub(crate) url: String,
+    }
+
+    impl TryFrom<Options> for CheckedOptions {
+        type Error = Error;
+
+        fn try_from(options: Options) -> Result<Self> {
+            let cpu_millis = cpu_millis_from_cpus(options.func_cpu)?;
+            let memory_bytes = options.func_ram.map(memory_bytes_from_gib).transpose()?;
+            if options.max_parallelism == Some(0) {
+                let remedy = "give the number of calls that may run at one time, from 1, or leave it out for no limit";
+                return Err(Error::InvalidOption { option: "max_parallelism", value: "0".to_owned(), remedy });
+            }
+            if options.timeout.is_some_and(|timeout| timeout.is_zero()) {
+                let remedy = "give a time above zero, or leave it out for no limit";
+                return Err(Error::InvalidOption { option: "timeout", value: "0s".to_owned(), remedy });
+            }
+            check_env(&options.env)?;
+            let url = crate::grid::find(options.grid.as_ref())?;
+            Ok(Self {
+                cpu_millis: u64::from(cpu_millis),
+                memory_bytes,
+                max_parallelism: options.max_parallelism.map(|calls| calls as u64),
+                limits: Limits {
+                    memory_bytes_max: memory_bytes.unwrap_or(MEMORY_BYTES_DEFAULT),
+                    fuel_max: None,
+                    wall_time_max: options.timeout,
+                },
+                name: options.name,
+                env: options.env,
+                stdout: options.stdout,
+                url,
+            })
+        }
+    }
+
+    fn check_env(env: &std::collections::BTreeMap<String, String>) -> Result<()> {
+        for (key, value) in env {
+            if key.is_empty() || key.contains(['=', '\0']) || value.contains('\0') {
+                let remedy =
+                    "an environment variable's name is not empty and has no `=`, and neither name nor value has a zero byte";
+                return Err(Error::InvalidOption { option: "env", value: format!("{key:?}, {value:?}"), remedy });
+            }
+        }
+        let bytes: usize = env.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if bytes > ENV_BYTES_MAX {
+            let remedy = "keep the environment under 1 MiB, and pass data as inputs";
+            return Err(Error::InvalidOption { option: "env", value: format!("{bytes} bytes"), remedy });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,251 @@
+//! Runs calls: a call in, how it ended out. Knows nothing of grids, jobs or networks.
+//!
+//! Every call gets a fresh instance in a store of its own (`sandbox.rs`), a private directory (`scratch.rs`), and a bounded life: fuel
+//! makes it yield its thread about every millisecond, the memory cap denies it more than its share, and the timeout ends it wherever it
+//! is. Dropping the future of a call ends the call.
+
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use burla_types::component::Description;
+use burla_types::{Digest, Exceeded, LIMIT_PAYLOAD_BYTES_MAX, Limit, Limits, Outcome};
+use bytes::Bytes;
+use lru::LruCache;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::{OnceCell, Semaphore};
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Store};
+
+use crate::compiled::CompiledCache;
+use crate::contract::{self, CallError, FunctionPre};
+use crate::engine::CALLS_MAX;
+use crate::output::{CallOutput, Printer};
+use crate::sandbox::Sandbox;
+use crate::scratch::ScratchPool;
+use crate::trap;
+
+/// Components that are kept ready in memory. One that is not is loaded from disk in a millisecond.
+const LOADED_MAX: NonZero<usize> = NonZero::new(256).expect("not zero");
+
+/// A component that is ready to be instantiated.
+#[derive(Clone)]
+pub struct PreparedComponent(FunctionPre<Sandbox>);
+
+/// One call to be run.
+pub struct Call {
+    /// What to instantiate.
+    pub component: PreparedComponent,
+    /// `crate::path::name`.
+    pub function: Arc<str>,
+    /// The encoded input.
+    pub input: Bytes,
+    /// What the sandbox enforces.
+    pub limits: Limits,
+    /// The whole environment.
+    pub env: Arc<[(String, String)]>,
+}
+
+/// How a call ended, and what it took.
+#[derive(Debug)]
+pub struct CallEnd {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The end of what it wrote to stderr; empty when it is done.
+    pub stderr_tail: String,
+    /// From before its instance was made until after it was gone.
+    pub wall_time: Duration,
+    /// The most that its memories and tables took. Zero for a call that ran into its timeout.
+    pub memory_bytes_peak: u64,
+}
+
+/// Why a component cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Its bytes could not be had.
+    #[error("cannot get component {digest}")]
+    Fetch {
+        /// Which one.
+        digest: Digest,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No node could run it.
+    #[error("component {digest} cannot be run: {reason}")]
+    Unusable {
+        /// Which one.
+        digest: Digest,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Runs calls on threads of its own.
+pub struct Executor {
+    engine: Engine,
+    linker: Linker<Sandbox>,
+    compiled: CompiledCache,
+    /// A cell for each digest, so that a component is compiled once however many ask for it at the same time.
+    loaded: Mutex<LruCache<Digest, Arc<OnceCell<PreparedComponent>>>>,
+    scratch: Arc<ScratchPool>,
+    /// Calls beyond what the pool of instances holds wait here; the pool itself would fail them.
+    instances: Semaphore,
+    /// Only guests run here: one that computes for minutes delays no message and no heartbeat.
+    runtime: Option<Runtime>,
+}
+
+impl Executor {
+    /// Makes an executor that keeps compiled components below `data_dir`, makes calls' directories below `sandbox_dir`, and runs guests on
+    /// `threads` threads.
+    pub fn new(data_dir: &Path, sandbox_dir: &Path, threads: NonZero<usize>) -> anyhow::Result<Self> {
+        burla_blobs::make_private_dir(data_dir)?;
+        let engine = crate::engine::engine()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads.get())
+            .thread_name("burla-call")
+            // A guest yields every millisecond or so; timers that were looked at only every 61 turns, the default, would be that much late.
+            .event_interval(1)
+            .enable_all()
+            .build()?;
+        Ok(Self {
+            linker: contract::linker(&engine)?,
+            compiled: CompiledCache::open(data_dir, &engine)?,
+            engine,
+            loaded: Mutex::new(LruCache::new(LOADED_MAX)),
+            scratch: Arc::new(ScratchPool::open(sandbox_dir)?),
+            instances: Semaphore::new(CALLS_MAX as usize),
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Where [`call`](Self::call) must be polled: guests may block the thread for the length of a file operation.
+    pub fn handle(&self) -> &Handle {
+        self.runtime.as_ref().expect("only drop takes the runtime").handle()
+    }
+
+    /// Makes a component ready: from memory, else from disk, else from `fetch` and the compiler. However many ask at the same time, it
+    /// is fetched and compiled once.
+    pub async fn prepare<E, F>(self: &Arc<Self>, digest: Digest, fetch: F) -> Result<PreparedComponent, PrepareError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        F: Future<Output = Result<Bytes, E>>,
+    {
+        let cell = {
+            let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(loaded.get_or_insert(digest, Arc::default))
+        };
+        let prepared = cell.get_or_try_init(|| async {
+            let this = Arc::clone(self);
+            if let Some(prepared) = blocking(move || this.load(digest)).await {
+                return Ok(prepared);
+            }
+            let bytes = fetch.await.map_err(|error| PrepareError::Fetch { digest, source: error.into() })?;
+            let this = Arc::clone(self);
+            let compiled = blocking(move || this.compile(digest, &bytes)).await;
+            compiled.map_err(|error| PrepareError::Unusable { digest, reason: format!("{error:#}") })
+        });
+        prepared.await.cloned()
+    }
+
+    fn load(&self, digest: Digest) -> Option<PreparedComponent> {
+        let component = self.compiled.load(digest)?;
+        self.link(&component).inspect_err(|error| tracing::warn!(%error, %digest, "a compiled component does not link")).ok()
+    }
+
+    fn compile(&self, digest: Digest, bytes: &[u8]) -> anyhow::Result<PreparedComponent> {
+        digest.verify(bytes)?;
+        let description = Description::read(bytes)?;
+        let foreign = description.imports_not_offered();
+        anyhow::ensure!(foreign.is_empty(), "it imports what no node offers: {}", foreign.join(", "));
+        let started = Instant::now();
+        let component = Component::new(&self.engine, bytes)?;
+        let prepared = self.link(&component)?;
+        tracing::info!(%digest, bytes = bytes.len(), elapsed = ?started.elapsed(), "compiled a component");
+        self.compiled.store(digest, &component);
+        Ok(prepared)
+    }
+
+    fn link(&self, component: &Component) -> anyhow::Result<PreparedComponent> {
+        Ok(PreparedComponent(FunctionPre::new(self.linker.instantiate_pre(component)?)?))
+    }
+
+    /// Runs one call to its end. Whatever the guest does, this returns how it ended; dropping the future ends the guest.
+    pub async fn call(&self, call: Call, printer: impl Printer) -> CallEnd {
+        let _instance = self.instances.acquire().await;
+        let started = Instant::now();
+        let output = CallOutput::new(printer);
+        let (outcome, memory_bytes_peak) = match call.limits.wall_time_max {
+            None => self.attempt(&call, &output).await,
+            Some(wall_time_max) => {
+                let attempt = tokio::time::timeout(wall_time_max, self.attempt(&call, &output)).await;
+                attempt.unwrap_or_else(|_| (timed_out(wall_time_max), 0))
+            }
+        };
+        let tail = output.finish();
+        let stderr_tail = if matches!(outcome, Outcome::Done(_)) { String::new() } else { tail };
+        CallEnd { outcome, stderr_tail, wall_time: started.elapsed(), memory_bytes_peak }
+    }
+
+    /// One instance, from its making to its end. Returns the most memory it had, too.
+    async fn attempt(&self, call: &Call, output: &CallOutput) -> (Outcome, u64) {
+        let scratch = match self.scratch.take() {
+            Ok(scratch) => scratch,
+            Err(error) => return (node_failed("make the call's directory", &error), 0),
+        };
+        let mut store = match Sandbox::store(&self.engine, &call.limits, &call.env, &scratch, output) {
+            Ok(store) => store,
+            Err(error) => return (node_failed("make the call's sandbox", &error), 0),
+        };
+        let outcome = match enter(&mut store, call).await {
+            Ok(Ok(bytes)) => done(bytes),
+            Ok(Err(CallError::Failed(failure))) => Outcome::Failed { message: failure.message, causes: failure.causes },
+            Ok(Err(CallError::Refused(message))) => Outcome::Refused { message },
+            Err(error) => trap::outcome(&error, store.data_mut(), &call.limits),
+        };
+        // The store goes before the directory: it has files open there.
+        let memory_bytes_peak = store.data().memory.bytes_peak;
+        drop(store);
+        drop(scratch);
+        (outcome, memory_bytes_peak)
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Dropping a runtime waits for its threads, which an async context must not; guests end at their next yield all the same.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn enter(store: &mut Store<Sandbox>, call: &Call) -> wasmtime::Result<Result<Vec<u8>, CallError>> {
+    let instance = call.component.0.instantiate_async(&mut *store).await?;
+    instance.burla_function_handler().call_call(store, &call.function, &call.input).await
+}
+
+fn done(bytes: Vec<u8>) -> Outcome {
+    if bytes.len() <= LIMIT_PAYLOAD_BYTES_MAX {
+        return Outcome::Done(bytes.into());
+    }
+    let (allowed, wanted) = (LIMIT_PAYLOAD_BYTES_MAX as u64, Some(bytes.len() as u64));
+    Outcome::Exceeded(Exceeded { limit: Limit::OutputSize, allowed, wanted })
+}
+
+fn timed_out(wall_time_max: Duration) -> Outcome {
+    let allowed = u64::try_from(wall_time_max.as_millis()).unwrap_or(u64::MAX);
+    Outcome::Exceeded(Exceeded { limit: Limit::WallTime, allowed, wanted: None })
+}
+
+fn node_failed(act: &str, error: &dyn std::fmt::Display) -> Outcome {
+    Outcome::Lost { reason: format!("its node could not {act}: {error:#}") }
+}
+
+/// Runs what takes long on a thread where it may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}

@@ -1,0 +1,264 @@
+//! The jobs of this node: each has a component, some slots, and calls that wait for one.
+//!
+//! The scheduler decides how many slots a job has here and which calls it gets; this only keeps the order and the number. A slot is a task
+//! that runs the job's calls one after another until none waits, so that a thousand tiny calls cost one task.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use burla_proto::convert::{CallReport, Work};
+use burla_types::{Attempt, JobId, OutputStream};
+use bytes::Bytes;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::executor::{Call, Executor, PrepareError, PreparedComponent};
+use crate::outbound::{CallNews, Outbound, Report};
+use crate::output::Printer;
+
+/// How long a slot runs calls before it lets other tasks of the thread have a turn: the same millisecond after which a guest that computes
+/// is made to yield.
+const TURN: Duration = Duration::from_millis(1);
+
+/// A call that waits for a slot.
+pub(crate) struct WaitingCall {
+    pub(crate) index: u64,
+    pub(crate) attempt: Attempt,
+    pub(crate) input: Bytes,
+}
+
+/// All jobs of this node.
+pub(crate) struct Jobs {
+    executor: Arc<Executor>,
+    outbound: Arc<Outbound>,
+    jobs: Mutex<HashMap<JobId, Arc<Job>>>,
+}
+
+struct Job {
+    id: JobId,
+    work: Work,
+    function: Arc<str>,
+    env: Arc<[(String, String)]>,
+    /// Cancelled when the job is over: running calls end, and slots with them.
+    over: CancellationToken,
+    /// Whether what calls print must wait.
+    output_paused: watch::Sender<bool>,
+    state: Mutex<JobState>,
+}
+
+#[derive(Default)]
+struct JobState {
+    /// `None` until it is ready.
+    component: Option<PreparedComponent>,
+    slots: u64,
+    slots_running: u64,
+    waiting: VecDeque<WaitingCall>,
+}
+
+impl Jobs {
+    pub(crate) fn new(executor: Arc<Executor>, outbound: Arc<Outbound>) -> Self {
+        Self { executor, outbound, jobs: Mutex::default() }
+    }
+
+    /// Takes on a job, and makes its component ready with `fetch` where it is not known here. Must be called within a tokio runtime.
+    pub(crate) fn start<E, F>(&self, id: JobId, work: Work, fetch: F)
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+        F: Future<Output = Result<Bytes, E>> + Send + 'static,
+    {
+        let job = Arc::new(Job {
+            id,
+            function: work.function.as_str().into(),
+            env: work.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            work,
+            over: CancellationToken::new(),
+            output_paused: watch::Sender::new(false),
+            state: Mutex::default(),
+        });
+        self.lock().insert(id, Arc::clone(&job));
+        let (executor, outbound) = (Arc::clone(&self.executor), Arc::clone(&self.outbound));
+        tokio::spawn(async move {
+            let prepared = executor.prepare(job.work.digest, fetch);
+            let Some(prepared) = job.over.run_until_cancelled(prepared).await else { return };
+            match prepared {
+                Ok(component) => {
+                    job.lock().component = Some(component);
+                    job.fill_slots(&executor, &outbound);
+                }
+                Err(error) => outbound.push(Report::Unusable(id, tell(&error))),
+            }
+        });
+    }
+
+    /// How many calls of the job may run here at one time from now on. Calls that run already are not stopped.
+    pub(crate) fn set_slots(&self, id: JobId, slots: u64) {
+        self.with(id, |job| {
+            job.lock().slots = slots;
+            job.fill_slots(&self.executor, &self.outbound);
+        });
+    }
+
+    /// Adds calls of the job, to be run in order as slots come free.
+    pub(crate) fn run(&self, id: JobId, calls: impl IntoIterator<Item = WaitingCall>) {
+        self.with(id, |job| {
+            job.lock().waiting.extend(calls);
+            job.fill_slots(&self.executor, &self.outbound);
+        });
+    }
+
+    /// Makes what the job's calls print wait, or go on.
+    pub(crate) fn set_output_paused(&self, id: JobId, paused: bool) {
+        self.with(id, |job| {
+            job.output_paused.send_replace(paused);
+        });
+    }
+
+    /// The job is over: its calls end at once, wherever they are.
+    pub(crate) fn stop(&self, id: JobId) {
+        if let Some(job) = self.lock().remove(&id) {
+            job.over.cancel();
+            job.lock().waiting.clear();
+        }
+    }
+
+    /// All jobs are over: their scheduler is gone.
+    pub(crate) fn stop_all(&self) {
+        for (_, job) in self.lock().drain() {
+            job.over.cancel();
+            job.lock().waiting.clear();
+        }
+    }
+
+    /// A message about a job that is not here crossed one that stopped it, and means nothing any more.
+    fn with(&self, id: JobId, act: impl FnOnce(&Arc<Job>)) {
+        let job = self.lock().get(&id).cloned();
+        if let Some(job) = job {
+            act(&job);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, Arc<Job>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Job {
+    fn lock(&self) -> MutexGuard<'_, JobState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts as many slots as there are calls for.
+    fn fill_slots(self: &Arc<Self>, executor: &Arc<Executor>, outbound: &Arc<Outbound>) {
+        let mut state = self.lock();
+        let Some(component) = state.component.clone() else { return };
+        let free = state.slots.saturating_sub(state.slots_running).min(state.waiting.len() as u64);
+        state.slots_running += free;
+        drop(state);
+        for _ in 0..free {
+            let slot = Slot {
+                job: Arc::clone(self),
+                component: component.clone(),
+                executor: Arc::clone(executor),
+                outbound: Arc::clone(outbound),
+            };
+            executor.handle().spawn(slot.run());
+        }
+    }
+
+    /// The next call for a slot; `None` ends the slot. One lock for both, so that a call which arrives in between finds either this slot or
+    /// room for another.
+    fn next_call(&self) -> Option<WaitingCall> {
+        let mut state = self.lock();
+        if state.slots_running <= state.slots
+            && let Some(call) = state.waiting.pop_front()
+        {
+            return Some(call);
+        }
+        state.slots_running -= 1;
+        None
+    }
+}
+
+/// One of a job's slots on this node, while it runs calls.
+struct Slot {
+    job: Arc<Job>,
+    component: PreparedComponent,
+    executor: Arc<Executor>,
+    outbound: Arc<Outbound>,
+}
+
+impl Slot {
+    async fn run(self) {
+        let mut turn_started = Instant::now();
+        while let Some(call) = self.job.next_call() {
+            if self.job.over.run_until_cancelled(self.run_call(call)).await.is_none() {
+                return;
+            }
+            if turn_started.elapsed() >= TURN {
+                tokio::task::yield_now().await;
+                turn_started = Instant::now();
+            }
+        }
+    }
+
+    async fn run_call(&self, WaitingCall { index, attempt, input }: WaitingCall) {
+        let call = Call {
+            component: self.component.clone(),
+            function: Arc::clone(&self.job.function),
+            input,
+            limits: self.job.work.limits.clone(),
+            env: Arc::clone(&self.job.env),
+        };
+        let printer = CallPrinter { job: Arc::clone(&self.job), outbound: Arc::clone(&self.outbound), index, attempt };
+        let end = self.executor.call(call, printer).await;
+        self.outbound.push(Report::Call(CallNews {
+            job: self.job.id,
+            index,
+            attempt,
+            report: CallReport::Ended { outcome: end.outcome, stderr_tail: end.stderr_tail },
+            wall_time: end.wall_time,
+            memory_bytes_peak: end.memory_bytes_peak,
+        }));
+    }
+}
+
+/// What one attempt prints, on its way to the scheduler.
+struct CallPrinter {
+    job: Arc<Job>,
+    outbound: Arc<Outbound>,
+    index: u64,
+    attempt: Attempt,
+}
+
+impl Printer for CallPrinter {
+    fn print(&self, stream: OutputStream, lines: Bytes) {
+        if self.job.work.wants_output {
+            self.outbound.push(Report::Call(CallNews {
+                job: self.job.id,
+                index: self.index,
+                attempt: self.attempt,
+                report: CallReport::Printed(stream, lines),
+                wall_time: Duration::ZERO,
+                memory_bytes_peak: 0,
+            }));
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.job.work.wants_output || (!*self.job.output_paused.borrow() && self.outbound.has_room())
+    }
+
+    async fn ready(&self) {
+        while !self.is_ready() {
+            // The sender lives as long as the job, which this holds.
+            let _ = self.job.output_paused.subscribe().wait_for(|paused| !paused).await;
+            self.outbound.room().await;
+        }
+    }
+}
+
+fn tell(error: &PrepareError) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,55 @@
+//! What this machine has to give.
+
+use std::num::NonZero;
+
+use burla_types::Resources;
+
+/// The share of the machine's memory that calls may reserve. The rest is for the node itself, the page cache, and what else runs here.
+const MEMORY_SHARE: f64 = 0.8;
+
+/// The CPUs and memory that calls may have, as far as the machine tells: cgroup limits and affinity are respected.
+pub fn capacity() -> Resources {
+    let memory = physical_memory_bytes().min(cgroup_memory_bytes().unwrap_or(u64::MAX));
+    Resources { cpu_millis: threads().get() as u64 * 1000, memory_bytes: (memory as f64 * MEMORY_SHARE) as u64 }
+}
+
+/// The CPUs this process may use at the same time.
+pub fn threads() -> NonZero<usize> {
+    std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
+}
+
+/// A name for people to recognise this machine by.
+pub fn name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "node".to_owned() } else { name.trim().to_owned() }
+}
+
+fn physical_memory_bytes() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    meminfo_total_bytes(&meminfo).unwrap_or(1 << 30)
+}
+
+fn meminfo_total_bytes(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes << 10)
+}
+
+/// The limit of the control group this process is in, under cgroup v2; `max` and older systems have none.
+fn cgroup_memory_bytes() -> Option<u64> {
+    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let limit = std::fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.max")).ok()?;
+    limit.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        assert_eq!(meminfo_total_bytes("MemFree: 1 kB\nMemTotal:       24615440 kB\n"), Some(24_615_440 << 10));
+        assert_eq!(meminfo_total_bytes("nothing"), None);
+    }
+}

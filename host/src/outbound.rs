@@ -1,0 +1,212 @@
+//! What this node has to tell its scheduler: lines that calls printed, and how calls ended, in the order in which it happened.
+//!
+//! Batches make themselves: while one message is being sent, more gathers for the next. Only printing is held back when too much has
+//! gathered; how a call ended always fits, since a scheduler sends no more calls than it wants to hear of.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use burla_proto::convert::CallReport;
+use burla_proto::{WireSize, batch_is_full};
+use burla_types::{Attempt, JobId};
+use tokio::sync::Notify;
+
+/// What may gather before guests wait in their `println!`. A second's worth of a fast terminal.
+const GATHERED_BYTES_MAX: usize = 16 << 20;
+
+/// One thing to tell.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// About a call.
+    Call(CallNews),
+    /// The job's component cannot be run, here or anywhere.
+    Unusable(JobId, String),
+}
+
+/// Something that happened to one attempt at a call.
+#[derive(Debug)]
+pub(crate) struct CallNews {
+    pub(crate) job: JobId,
+    pub(crate) index: u64,
+    pub(crate) attempt: Attempt,
+    pub(crate) report: CallReport,
+    /// With how it ended: what it took.
+    pub(crate) wall_time: Duration,
+    pub(crate) memory_bytes_peak: u64,
+}
+
+/// A message's worth of reports.
+#[derive(Debug)]
+pub(crate) enum Batch {
+    /// About calls of one job.
+    Calls(JobId, Vec<CallNews>),
+    /// See [`Report::Unusable`].
+    Unusable(JobId, String),
+}
+
+/// The queue between the calls and the session.
+#[derive(Default)]
+pub(crate) struct Outbound {
+    queue: Mutex<Queue>,
+    arrived: Notify,
+    room: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    reports: VecDeque<Report>,
+    bytes: usize,
+}
+
+impl Outbound {
+    /// Adds a report. Never blocks.
+    pub(crate) fn push(&self, report: Report) {
+        let mut queue = self.lock();
+        queue.bytes += report.wire_bytes();
+        queue.reports.push_back(report);
+        drop(queue);
+        self.arrived.notify_one();
+    }
+
+    /// Whether printing may go on.
+    pub(crate) fn has_room(&self) -> bool {
+        self.lock().bytes < GATHERED_BYTES_MAX
+    }
+
+    /// Waits until printing may go on.
+    pub(crate) async fn room(&self) {
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            // Registered before looking, so that what changes in between is not missed.
+            room.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// Everything that gathered, up to a message's worth, as soon as there is anything.
+    pub(crate) async fn next_batch(&self) -> Batch {
+        loop {
+            if let Some(batch) = self.take_batch() {
+                return batch;
+            }
+            // `notify_one` leaves a permit when nobody waits, so a push in between is not missed.
+            self.arrived.notified().await;
+        }
+    }
+
+    /// Forgets everything: the scheduler it was for is gone.
+    pub(crate) fn clear(&self) {
+        *self.lock() = Queue::default();
+        self.room.notify_waiters();
+    }
+
+    fn take_batch(&self) -> Option<Batch> {
+        let mut queue = self.lock();
+        let batch = match queue.reports.pop_front()? {
+            report @ Report::Unusable(..) => {
+                queue.bytes -= report.wire_bytes();
+                let Report::Unusable(job, reason) = report else { return None };
+                Batch::Unusable(job, reason)
+            }
+            Report::Call(first) => {
+                let job = first.job;
+                let mut bytes = first.report.wire_bytes();
+                let mut calls = vec![first];
+                let fits = |report: &mut Report, bytes| matches!(report, Report::Call(news) if news.job == job && !batch_is_full(bytes, &news.report));
+                while let Some(Report::Call(news)) = queue.reports.pop_front_if(|report| fits(report, bytes)) {
+                    bytes += news.report.wire_bytes();
+                    calls.push(news);
+                }
+                queue.bytes -= bytes;
+                Batch::Calls(job, calls)
+            }
+        };
+        let has_room = queue.bytes < GATHERED_BYTES_MAX;
+        drop(queue);
+        if has_room {
+            self.room.notify_waiters();
+        }
+        Some(batch)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WireSize for Report {
+    fn payload_bytes(&self) -> usize {
+        match self {
+            Self::Call(news) => news.report.payload_bytes(),
+            Self::Unusable(_, reason) => reason.len(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burla_types::{Outcome, OutputStream};
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn job(number: u8) -> JobId {
+        JobId::from_bytes([number; 16])
+    }
+
+    fn printed(job: JobId, index: u64, bytes: usize) -> Report {
+        let report = CallReport::Printed(OutputStream::Stdout, Bytes::from(vec![b'x'; bytes]));
+        Report::Call(CallNews { job, index, attempt: Attempt::FIRST, report, wall_time: Duration::ZERO, memory_bytes_peak: 0 })
+    }
+
+    fn indices(batch: Batch) -> (JobId, Vec<u64>) {
+        let Batch::Calls(job, calls) = batch else { panic!("not about calls: {batch:?}") };
+        (job, calls.iter().map(|news| news.index).collect())
+    }
+
+    #[tokio::test]
+    async fn what_gathered_leaves_in_order_job_by_job() {
+        let outbound = Outbound::default();
+        for (job_number, index) in [(1, 0), (1, 1), (2, 0), (1, 2)] {
+            outbound.push(printed(job(job_number), index, 10));
+        }
+        assert_eq!(indices(outbound.next_batch().await), (job(1), vec![0, 1]));
+        assert_eq!(indices(outbound.next_batch().await), (job(2), vec![0]));
+        assert_eq!(indices(outbound.next_batch().await), (job(1), vec![2]));
+        assert_eq!(outbound.lock().bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_bounded() {
+        let outbound = Outbound::default();
+        for index in 0..3 {
+            outbound.push(printed(job(1), index, burla_proto::BATCH_BYTES / 2));
+        }
+        assert_eq!(indices(outbound.next_batch().await).1, [0]);
+        assert_eq!(indices(outbound.next_batch().await).1, [1]);
+    }
+
+    #[tokio::test]
+    async fn printing_waits_for_room_and_outcomes_do_not() {
+        let outbound = Outbound::default();
+        outbound.push(printed(job(1), 0, GATHERED_BYTES_MAX));
+        assert!(!outbound.has_room());
+        let report = CallReport::Ended { outcome: Outcome::Done(Bytes::new()), stderr_tail: String::new() };
+        outbound.push(Report::Call(CallNews {
+            job: job(1),
+            index: 0,
+            attempt: Attempt::FIRST,
+            report,
+            wall_time: Duration::ZERO,
+            memory_bytes_peak: 0,
+        }));
+        let (room, batch) = tokio::join!(outbound.room(), outbound.next_batch());
+        assert_eq!((room, indices(batch).1), ((), vec![0]));
+        assert!(outbound.has_room());
+    }
+}

@@ -1,0 +1,150 @@
+//! What one call can touch: its instance, its directory, its environment, and nothing of anyone else's.
+//!
+//! A [`Sandbox`] is the state of one store. It is made for one call and dropped with it, whatever the call did.
+
+use burla_types::Limits;
+use wasmtime::{ResourceLimiter, Store, component::ResourceTable};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+
+use crate::contract::Panic;
+use crate::output::CallOutput;
+use crate::scratch::Scratch;
+
+/// Host resources that one call may hold: open files, streams, pollables. Each file is a descriptor of this process, of which it has
+/// some thousands for all calls together.
+const RESOURCES_MAX: usize = 1024;
+
+/// Bytes that one host call may make the host hold on the guest's behalf. Enough for an output of twice the largest size, so that one
+/// that is too large can be told by its size.
+const HOSTCALL_BYTES_MAX: usize = 2 * burla_types::LIMIT_PAYLOAD_BYTES_MAX;
+
+/// Random bytes that one host call may ask for.
+const RANDOM_BYTES_MAX: u64 = 1 << 20;
+
+/// Instances, memories and tables of one call. The pool has stricter limits; this is for when there is no pool.
+const OBJECTS_MAX: usize = 64;
+
+/// How many instructions a guest runs before it lets others have the thread: about a millisecond. Rarer would make others wait, more
+/// often gains nothing, and either costs the same.
+const YIELD_INTERVAL_FUEL: u64 = 10_000_000;
+
+/// The state of one store: the host's half of one call.
+pub(crate) struct Sandbox {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub(crate) memory: MemoryCap,
+    pub(crate) panic: Option<Panic>,
+}
+
+impl Sandbox {
+    /// Makes the store of a call: with its memory cap, its fuel, its directory as `/`, its environment, and its output streams. There
+    /// is no other way to make one.
+    pub(crate) fn store(
+        engine: &wasmtime::Engine,
+        limits: &Limits,
+        env: &[(String, String)],
+        scratch: &Scratch,
+        output: &CallOutput,
+    ) -> wasmtime::Result<Store<Self>> {
+        let mut wasi = WasiCtx::builder();
+        wasi
+            // Calls run on threads of their own, so that a file operation can run where it is; handing each to another thread takes
+            // twice as long.
+            .allow_blocking_current_thread(true)
+            .max_random_size(RANDOM_BYTES_MAX)
+            .envs(env)
+            .stdout(output.stdout())
+            .stderr(output.stderr())
+            .preopened_dir(scratch.path(), "/", FsPerms::ReadWrite)?;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let memory = MemoryCap::new(limits.memory_bytes_max);
+        let mut store = Store::new(engine, Self { wasi: wasi.build(), table, memory, panic: None });
+        store.limiter(|sandbox| &mut sandbox.memory);
+        store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+        store.set_max_component_handles(RESOURCES_MAX);
+        store.set_fuel(limits.fuel_max.unwrap_or(u64::MAX))?;
+        store.fuel_async_yield_interval(Some(YIELD_INTERVAL_FUEL))?;
+        Ok(store)
+    }
+}
+
+impl WasiView for Sandbox {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Caps the sum of a call's memories and tables. wasmtime's own limits are per memory, and a component may have many.
+pub(crate) struct MemoryCap {
+    bytes_max: u64,
+    bytes: u64,
+    pub(crate) bytes_peak: u64,
+    /// The total that was last denied. The guest only sees that it cannot have more, and mostly aborts: the trap that follows looks
+    /// like any other.
+    pub(crate) bytes_denied: Option<u64>,
+}
+
+/// What an element of a table takes: a pointer.
+const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
+
+impl MemoryCap {
+    fn new(bytes_max: u64) -> Self {
+        Self { bytes_max, bytes: 0, bytes_peak: 0, bytes_denied: None }
+    }
+
+    fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>, unit: usize) -> bool {
+        let more = (desired.saturating_sub(current) as u64).saturating_mul(unit as u64);
+        let total = self.bytes.saturating_add(more);
+        if total > self.bytes_max || maximum.is_some_and(|maximum| desired > maximum) {
+            self.bytes_denied = Some(total);
+            return false;
+        }
+        self.bytes = total;
+        self.bytes_peak = self.bytes_peak.max(total);
+        true
+    }
+}
+
+impl ResourceLimiter for MemoryCap {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(current, desired, maximum, 1))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(current, desired, maximum, TABLE_ELEMENT_BYTES))
+    }
+
+    fn instances(&self) -> usize {
+        OBJECTS_MAX
+    }
+
+    fn memories(&self) -> usize {
+        OBJECTS_MAX
+    }
+
+    fn tables(&self) -> usize {
+        OBJECTS_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cap_is_on_the_sum() {
+        let mut cap = MemoryCap::new(100);
+        assert!(cap.grow(0, 60, None, 1));
+        assert!(cap.grow(0, 5, None, 8));
+        assert!(!cap.grow(60, 61, None, 1));
+        assert_eq!((cap.bytes_peak, cap.bytes_denied), (100, Some(101)));
+    }
+
+    #[test]
+    fn what_a_memory_itself_cannot_reach_is_a_denial_too() {
+        let mut cap = MemoryCap::new(u64::MAX);
+        assert!(!cap.grow(0, 20, Some(10), 1));
+        assert_eq!(cap.bytes_denied, Some(20));
+    }
+}

@@ -1,0 +1,181 @@
+//! One connection to a scheduler, from dialling to its end. This is an edge file: generated types stop here.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use burla_proto::convert::{self, InvalidMessage, Work};
+use burla_proto::v1::node_api_client::NodeApiClient;
+use burla_proto::v1::{self, NodeMessage, SchedulerMessage, node_message, scheduler_message::Message};
+use burla_proto::{
+    COMPONENT_BYTES_MAX, CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES,
+    status,
+};
+use burla_types::{Attempt, Digest, GridError, JobId, VERSION};
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
+
+use crate::engine::CALLS_MAX;
+use crate::jobs::{Jobs, WaitingCall};
+use crate::node::NodeConfig;
+use crate::outbound::{Batch, Outbound};
+
+/// How long the scheduler may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Messages that may wait for the connection. One: what waits behind it gathers into larger batches.
+const MESSAGES_MAX: usize = 1;
+
+/// Why a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionError {
+    #[error("cannot reach the scheduler")]
+    Unreachable(#[source] tonic::transport::Error),
+    #[error("the connection to the scheduler broke")]
+    Broken(#[source] Box<Status>),
+    #[error("the scheduler closed the connection")]
+    Closed,
+    #[error("the scheduler sent what a scheduler does not send")]
+    Malformed(#[from] InvalidMessage),
+    #[error(transparent)]
+    Refused(GridError),
+}
+
+impl From<Status> for SessionError {
+    fn from(status: Status) -> Self {
+        match status::from_status(&status) {
+            Some(error) => Self::Refused(error),
+            None => Self::Broken(Box::new(status)),
+        }
+    }
+}
+
+/// An error and its causes, on one line.
+pub(crate) fn tell(error: &SessionError) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| (*error).source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Joins the grid and works for it until the connection ends.
+pub(crate) async fn run(
+    config: &NodeConfig,
+    jobs: &Jobs,
+    outbound: &Outbound,
+    joined: &watch::Sender<bool>,
+) -> Result<Infallible, SessionError> {
+    let mut client = connect(&config.scheduler_url).await?;
+    let (messages, receiver) = mpsc::channel(MESSAGES_MAX);
+    // There is room for the first.
+    let _ = messages.send(hello(config)).await;
+    let mut answers = client.session(ReceiverStream::new(receiver)).await?.into_inner();
+    let welcome = next(&mut answers).await?;
+    let Message::Welcome(welcome) = welcome else { return Err(InvalidMessage("something before its welcome").into()) };
+    let node = convert::node_id(&welcome.node_id)?;
+    tracing::info!(%node, url = %config.scheduler_url, "joined the grid");
+    joined.send_replace(true);
+
+    let talking = async {
+        loop {
+            let message = message(outbound.next_batch().await);
+            if messages.send(message).await.is_err() {
+                // The stream is over; the other half says why.
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let listening = async {
+        loop {
+            let message = next(&mut answers).await?;
+            handle(message, jobs, &client)?;
+        }
+    };
+    tokio::select! {
+        ended = listening => ended,
+        () = talking => Err(SessionError::Closed),
+    }
+}
+
+async fn connect(url: &str) -> Result<NodeApiClient<Channel>, SessionError> {
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(SessionError::Unreachable)?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    let channel = endpoint.connect().await.map_err(SessionError::Unreachable)?;
+    Ok(NodeApiClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+fn hello(config: &NodeConfig) -> NodeMessage {
+    let hello = v1::Hello {
+        version: VERSION.to_owned(),
+        name: config.name.clone(),
+        capacity: Some(config.capacity.into()),
+        calls_max: u64::from(CALLS_MAX),
+    };
+    NodeMessage { message: Some(node_message::Message::Hello(hello)) }
+}
+
+async fn next(answers: &mut Streaming<SchedulerMessage>) -> Result<Message, SessionError> {
+    let message = answers.message().await?.ok_or(SessionError::Closed)?;
+    Ok(message.message.ok_or(InvalidMessage("an empty message"))?)
+}
+
+fn handle(message: Message, jobs: &Jobs, client: &NodeApiClient<Channel>) -> Result<(), SessionError> {
+    match message {
+        Message::Welcome(_) => return Err(InvalidMessage("a second welcome").into()),
+        Message::StartJob(start) => {
+            let work = Work::try_from(start.work.ok_or(InvalidMessage("a job without work"))?)?;
+            let fetch = fetch(client.clone(), work.digest);
+            jobs.start(convert::job_id(&start.job_id)?, work, fetch);
+        }
+        Message::SetSlots(set) => jobs.set_slots(convert::job_id(&set.job_id)?, set.slots),
+        Message::RunCalls(run) => {
+            let calls = run.calls.into_iter().map(|call| WaitingCall {
+                index: call.index,
+                attempt: Attempt(call.attempt),
+                input: call.input,
+            });
+            jobs.run(convert::job_id(&run.job_id)?, calls);
+        }
+        Message::SetOutputPaused(set) => jobs.set_output_paused(convert::job_id(&set.job_id)?, set.paused),
+        Message::StopJob(stop) => jobs.stop(convert::job_id(&stop.job_id)?),
+    }
+    Ok(())
+}
+
+/// Downloads a component from the scheduler. Its bytes are checked against its digest by who compiles it.
+async fn fetch(mut client: NodeApiClient<Channel>, digest: Digest) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    let request = v1::DownloadComponentRequest { digest: convert::digest_bytes(digest) };
+    let mut chunks = client.download_component(request).await?.into_inner();
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = chunks.message().await? {
+        if bytes.len() + chunk.data.len() > COMPONENT_BYTES_MAX {
+            return Err("the scheduler sends more than the largest component has".into());
+        }
+        bytes.extend_from_slice(&chunk.data);
+    }
+    Ok(bytes.freeze())
+}
+
+fn message(batch: Batch) -> NodeMessage {
+    let job_bytes = |job: JobId| convert::job_id_bytes(job);
+    let message = match batch {
+        Batch::Unusable(job, reason) => node_message::Message::Unusable(v1::JobUnusable { job_id: job_bytes(job), reason }),
+        Batch::Calls(job, calls) => {
+            let events = calls.into_iter().map(|news| v1::CallEvent {
+                index: news.index,
+                attempt: news.attempt.0,
+                event: Some(convert::call_event(news.report)),
+                wall_time_us: u64::try_from(news.wall_time.as_micros()).unwrap_or(u64::MAX),
+                memory_peak_bytes: news.memory_bytes_peak,
+            });
+            node_message::Message::Events(v1::JobEvents { job_id: job_bytes(job), events: events.collect() })
+        }
+    };
+    NodeMessage { message: Some(message) }
+}

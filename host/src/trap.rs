@@ -1,0 +1,107 @@
+//! How a guest ended, in the grid's words: what wasmtime reports, what the guest said of itself, and what the sandbox denied it, become one
+//! [`Outcome`].
+
+use burla_types::{Backtrace, Exceeded, Limit, Limits, Location, Outcome};
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use crate::contract::truncate;
+use crate::sandbox::Sandbox;
+
+/// An error's text is kept to this many bytes.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
+
+/// The outcome of a call that ended with `error` in `sandbox`.
+pub(crate) fn outcome(error: &wasmtime::Error, sandbox: &mut Sandbox, limits: &Limits) -> Outcome {
+    let backtrace = backtrace(error);
+    if let Some(panic) = sandbox.panic.take() {
+        return Outcome::Panicked { message: panic.message, location: panic.location.map(Location), backtrace };
+    }
+    let trap = error.downcast_ref::<Trap>();
+    if trap == Some(&Trap::OutOfFuel) {
+        return exceeded(Limit::Fuel, limits.fuel_max.unwrap_or(u64::MAX), None);
+    }
+    // A guest that was denied memory aborts, and an instance whose first memory is over the cap is not even made.
+    let aborted = trap.is_none() || trap == Some(&Trap::UnreachableCodeReached);
+    if let (true, Some(wanted)) = (aborted, sandbox.memory.bytes_denied) {
+        return exceeded(Limit::Memory, limits.memory_bytes_max, Some(wanted));
+    }
+    let mut message = match (error.downcast_ref::<I32Exit>(), trap) {
+        (Some(I32Exit(code)), _) => {
+            format!("the function ended its process with exit code {code}; return a value or an error instead")
+        }
+        (None, Some(Trap::UnreachableCodeReached)) => "the function aborted (wasm `unreachable`)".to_owned(),
+        (None, Some(Trap::StackOverflow)) => "the call stack is exhausted: the function recursed too deeply".to_owned(),
+        (None, Some(trap)) => trap.to_string(),
+        (None, None) => format!("{:#}", error.root_cause()),
+    };
+    truncate(&mut message, MESSAGE_BYTES_MAX);
+    Outcome::Trapped { message, backtrace }
+}
+
+fn exceeded(limit: Limit, allowed: u64, wanted: Option<u64>) -> Outcome {
+    Outcome::Exceeded(Exceeded { limit, allowed, wanted })
+}
+
+/// The names of the guest's functions, from where it went wrong to where the user's code begins.
+fn backtrace(error: &wasmtime::Error) -> Backtrace {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Backtrace::default() };
+    let names = backtrace.frames().iter().map(|frame| match frame.func_name() {
+        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        None => format!("function {} without a name", frame.func_index()),
+    });
+    Backtrace(tidy(names.collect()))
+}
+
+/// Drops the frames that every backtrace has: those that carry out the panic, and those between the handler and the function.
+fn tidy(names: Vec<String>) -> Vec<String> {
+    const PANIC: &[&str] =
+        &["abort", "__rustc::", "core::panicking::", "panic_abort::", "rust_panic", "std::panicking::", "std::process::abort"];
+    const ALLOCATION: &[&str] = &["alloc::alloc::handle_alloc_error", "std::alloc::", "__rust"];
+    // `std::sys::backtrace::__rust_end_short_backtrace` and its kin, whatever their paths.
+    let is_machinery = |name: &str| {
+        PANIC.iter().chain(ALLOCATION).any(|prefix| name.starts_with(prefix)) || name.contains("__rust_end_short_backtrace")
+    };
+    let is_sdk = |name: &str| name.starts_with("burla_guest::") || name.starts_with("core::ops::function::FnOnce::call_once");
+
+    let first = names.iter().rposition(|name| is_machinery(name)).map_or(0, |last| last + 1);
+    let shown: Vec<String> = names[first..].iter().take_while(|name| !is_sdk(name)).map(|name| readable(name)).collect();
+    if shown.is_empty() { names } else { shown }
+}
+
+/// Writes the path of a function as its author knows it: the macro puts the body into an anonymous constant, and calls it from `apply`.
+fn readable(name: &str) -> String {
+    let name = name.replace("::_::", "::");
+    match name.strip_prefix('<').and_then(|name| name.strip_suffix(" as burla_guest::Function>::apply")) {
+        Some(function) => function.to_owned(),
+        None => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backtrace_is_the_users_own() {
+        let names = [
+            "abort",
+            "__rustc::rust_panic",
+            "std::sys::backtrace::__rust_end_short_backtrace::<x>",
+            "core::panicking::panic_fmt",
+            "core::option::unwrap_failed",
+            "hello::_::inner",
+            "<hello::my_function as burla_guest::Function>::apply",
+            "burla_guest::registry::call::<hello::my_function>",
+            "burla:function/handler@0.1.0#call",
+        ];
+        let expected = ["core::option::unwrap_failed", "hello::inner", "hello::my_function"];
+        assert_eq!(tidy(names.map(str::to_owned).to_vec()), expected);
+    }
+
+    #[test]
+    fn an_unknown_backtrace_is_shown_whole() {
+        let names = vec!["burla_guest::runtime::call".to_owned()];
+        assert_eq!(tidy(names.clone()), names);
+    }
+}

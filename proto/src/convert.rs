@@ -1,0 +1,261 @@
+//! The one place where generated messages become the words of `burla-types` and back. Total in both directions: what a peer can
+//! send that has no meaning here is an [`InvalidMessage`], never a panic.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use burla_types::{Backtrace, Digest, Exceeded, JobId, Limit, Limits, Location, NodeId, Outcome, OutputStream, Resources};
+use bytes::Bytes;
+
+use crate::WireSize;
+use crate::v1::{self, call_event::Event, failure::Kind};
+
+/// A message that its sender should not have sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed message: {0}")]
+pub struct InvalidMessage(pub &'static str);
+
+/// What a job runs, on every node alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// The component.
+    pub digest: Digest,
+    /// `crate::path::name`.
+    pub function: String,
+    /// What the sandbox of each call enforces.
+    pub limits: Limits,
+    /// The environment of each call.
+    pub env: BTreeMap<String, String>,
+    /// Whether anyone wants what the calls print.
+    pub wants_output: bool,
+}
+
+/// Something that happened to one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallReport {
+    /// It printed these whole lines; only the last of a call may lack its newline.
+    Printed(OutputStream, Bytes),
+    /// It ended.
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// The last of what it wrote to stderr; empty when it is done.
+        stderr_tail: String,
+    },
+}
+
+impl WireSize for CallReport {
+    fn payload_bytes(&self) -> usize {
+        match self {
+            Self::Printed(_, data) => data.len(),
+            Self::Ended { outcome: Outcome::Done(output), .. } => output.len(),
+            // Texts, each capped where it is made.
+            Self::Ended { stderr_tail, .. } => stderr_tail.len() + 1024,
+        }
+    }
+}
+
+/// Reads a digest of a message.
+pub fn digest(bytes: &Bytes) -> Result<Digest, InvalidMessage> {
+    let bytes = bytes.as_ref().try_into().map_err(|_| InvalidMessage("a digest that is not 32 bytes long"))?;
+    Ok(Digest::from_bytes(bytes))
+}
+
+/// Writes a digest into a message.
+pub fn digest_bytes(digest: Digest) -> Bytes {
+    Bytes::copy_from_slice(digest.as_bytes())
+}
+
+/// Reads a job id of a message.
+pub fn job_id(bytes: &Bytes) -> Result<JobId, InvalidMessage> {
+    Ok(JobId::from_bytes(bytes.as_ref().try_into().map_err(|_| InvalidMessage("a job id that is not 16 bytes long"))?))
+}
+
+/// Writes a job id into a message.
+pub fn job_id_bytes(id: JobId) -> Bytes {
+    Bytes::copy_from_slice(id.as_bytes())
+}
+
+/// Reads a node id of a message.
+pub fn node_id(bytes: &Bytes) -> Result<NodeId, InvalidMessage> {
+    Ok(NodeId::from_bytes(bytes.as_ref().try_into().map_err(|_| InvalidMessage("a node id that is not 16 bytes long"))?))
+}
+
+/// Writes a node id into a message.
+pub fn node_id_bytes(id: NodeId) -> Bytes {
+    Bytes::copy_from_slice(id.as_bytes())
+}
+
+impl From<Resources> for v1::Resources {
+    fn from(it: Resources) -> Self {
+        Self { cpu_millis: it.cpu_millis, memory_bytes: it.memory_bytes }
+    }
+}
+
+impl From<v1::Resources> for Resources {
+    fn from(it: v1::Resources) -> Self {
+        Self { cpu_millis: it.cpu_millis, memory_bytes: it.memory_bytes }
+    }
+}
+
+impl From<Work> for v1::Work {
+    fn from(it: Work) -> Self {
+        Self {
+            digest: digest_bytes(it.digest),
+            function: it.function,
+            limits: Some(v1::Limits {
+                memory_bytes_max: it.limits.memory_bytes_max,
+                fuel_max: it.limits.fuel_max,
+                // A limit below a millisecond stays a limit.
+                wall_time_max_ms: it.limits.wall_time_max.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)),
+            }),
+            env: it.env.into_iter().collect(),
+            wants_output: it.wants_output,
+        }
+    }
+}
+
+impl TryFrom<v1::Work> for Work {
+    type Error = InvalidMessage;
+
+    fn try_from(it: v1::Work) -> Result<Self, InvalidMessage> {
+        let limits = it.limits.ok_or(InvalidMessage("work without limits"))?;
+        Ok(Self {
+            digest: digest(&it.digest)?,
+            function: it.function,
+            limits: Limits {
+                memory_bytes_max: limits.memory_bytes_max,
+                fuel_max: limits.fuel_max,
+                wall_time_max: limits.wall_time_max_ms.map(Duration::from_millis),
+            },
+            env: it.env.into_iter().collect(),
+            wants_output: it.wants_output,
+        })
+    }
+}
+
+/// Writes what happened to a call into a message.
+pub fn call_event(report: CallReport) -> Event {
+    match report {
+        CallReport::Printed(stream, data) => Event::Printed(v1::Printed { stderr: stream == OutputStream::Stderr, data }),
+        CallReport::Ended { outcome, stderr_tail } => match failure_kind(outcome) {
+            Ok(output) => Event::Done(output),
+            Err(kind) => Event::Failure(v1::Failure { kind: Some(kind), stderr_tail }),
+        },
+    }
+}
+
+/// Reads what happened to a call out of a message.
+pub fn call_report(event: Option<Event>) -> Result<CallReport, InvalidMessage> {
+    Ok(match event.ok_or(InvalidMessage("a call event without an event"))? {
+        Event::Done(output) => CallReport::Ended { outcome: Outcome::Done(output), stderr_tail: String::new() },
+        Event::Failure(it) => CallReport::Ended {
+            outcome: outcome(it.kind.ok_or(InvalidMessage("a failure without a kind"))?)?,
+            stderr_tail: it.stderr_tail,
+        },
+        Event::Printed(it) => CallReport::Printed(if it.stderr { OutputStream::Stderr } else { OutputStream::Stdout }, it.data),
+    })
+}
+
+fn failure_kind(outcome: Outcome) -> Result<Bytes, Kind> {
+    Err(match outcome {
+        Outcome::Done(output) => return Ok(output),
+        Outcome::Failed { message, causes } => Kind::Failed(v1::failure::Failed { message, causes }),
+        Outcome::Panicked { message, location, backtrace } => Kind::Panicked(v1::failure::Panicked {
+            message,
+            location: location.map(|location| location.0),
+            backtrace: backtrace.0,
+        }),
+        Outcome::Trapped { message, backtrace } => Kind::Trapped(v1::failure::Trapped { message, backtrace: backtrace.0 }),
+        Outcome::Exceeded(Exceeded { limit, allowed, wanted }) => {
+            let limit = match limit {
+                Limit::Memory => v1::Limit::Memory,
+                Limit::Fuel => v1::Limit::Fuel,
+                Limit::WallTime => v1::Limit::WallTime,
+                Limit::OutputSize => v1::Limit::OutputSize,
+            };
+            Kind::Exceeded(v1::failure::Exceeded { limit: limit.into(), allowed, wanted })
+        }
+        Outcome::Refused { message } => Kind::Refused(v1::failure::Refused { message }),
+        Outcome::Lost { reason } => Kind::Lost(v1::failure::Lost { reason }),
+    })
+}
+
+fn outcome(kind: Kind) -> Result<Outcome, InvalidMessage> {
+    Ok(match kind {
+        Kind::Failed(it) => Outcome::Failed { message: it.message, causes: it.causes },
+        Kind::Panicked(it) => {
+            Outcome::Panicked { message: it.message, location: it.location.map(Location), backtrace: Backtrace(it.backtrace) }
+        }
+        Kind::Trapped(it) => Outcome::Trapped { message: it.message, backtrace: Backtrace(it.backtrace) },
+        Kind::Exceeded(it) => {
+            let limit = match it.limit() {
+                v1::Limit::Memory => Limit::Memory,
+                v1::Limit::Fuel => Limit::Fuel,
+                v1::Limit::WallTime => Limit::WallTime,
+                v1::Limit::OutputSize => Limit::OutputSize,
+                v1::Limit::Unspecified => return Err(InvalidMessage("an exceeded limit without its name")),
+            };
+            Outcome::Exceeded(Exceeded { limit, allowed: it.allowed, wanted: it.wanted })
+        }
+        Kind::Refused(it) => Outcome::Refused { message: it.message },
+        Kind::Lost(it) => Outcome::Lost { reason: it.reason },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(outcome: Outcome) -> CallReport {
+        let stderr_tail = if matches!(outcome, Outcome::Done(_)) { "" } else { "last words" };
+        CallReport::Ended { outcome, stderr_tail: stderr_tail.to_owned() }
+    }
+
+    #[test]
+    fn every_call_report_survives_the_round_trip() {
+        let backtrace = Backtrace(vec!["hello::f".into()]);
+        let exceeded = |limit| ended(Outcome::Exceeded(Exceeded { limit, allowed: 1, wanted: Some(2) }));
+        let reports = [
+            CallReport::Printed(OutputStream::Stdout, Bytes::from_static(b"line\n")),
+            CallReport::Printed(OutputStream::Stderr, Bytes::from_static(b"line")),
+            ended(Outcome::Done(Bytes::from_static(b"\x2a"))),
+            ended(Outcome::Failed { message: "no".into(), causes: vec!["because".into()] }),
+            ended(Outcome::Panicked {
+                message: "oh".into(),
+                location: Some(Location("src/main.rs:1:2".into())),
+                backtrace: backtrace.clone(),
+            }),
+            ended(Outcome::Trapped { message: "integer divide by zero".into(), backtrace }),
+            exceeded(Limit::Memory),
+            exceeded(Limit::Fuel),
+            exceeded(Limit::WallTime),
+            exceeded(Limit::OutputSize),
+            ended(Outcome::Refused { message: "no such function".into() }),
+            ended(Outcome::Lost { reason: "its node went away".into() }),
+        ];
+        for report in reports {
+            assert_eq!(call_report(Some(call_event(report.clone()))), Ok(report));
+        }
+    }
+
+    #[test]
+    fn work_survives_the_round_trip() {
+        let work = Work {
+            digest: Digest::of(b"x"),
+            function: "hello::f".into(),
+            limits: Limits { memory_bytes_max: 1 << 20, fuel_max: Some(5), wall_time_max: Some(Duration::from_millis(1500)) },
+            env: BTreeMap::from([("K".into(), "V".into())]),
+            wants_output: true,
+        };
+        assert_eq!(Work::try_from(v1::Work::from(work.clone())), Ok(work));
+    }
+
+    #[test]
+    fn messages_without_meaning_are_refused() {
+        assert!(call_report(None).is_err());
+        assert!(call_report(Some(Event::Failure(v1::Failure::default()))).is_err());
+        assert!(Work::try_from(v1::Work::default()).is_err());
+        assert!(digest(&Bytes::from_static(b"short")).is_err());
+    }
+}

@@ -1,0 +1,44 @@
+//! The grid contract, `burla.v1`: how clients and nodes speak with a scheduler.
+//!
+//! The `.proto` files under `proto/burla/v1` are the contract and say what each message means; [`v1`] is generated from them.
+//! Outside this crate only the edge files of client, scheduler and node see a generated type: [`convert`] turns them into the
+//! words of `burla-types`, and [`status`] does the same for errors.
+
+pub mod convert;
+pub mod status;
+
+mod batch;
+
+pub use batch::{BATCH_BYTES, WireSize, batch_is_full};
+
+/// The generated messages, clients and servers.
+#[expect(clippy::allow_attributes_without_reason, reason = "generated code, committed as the generator writes it")]
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+pub mod v1 {
+    include!("generated/burla.v1.rs");
+}
+
+use burla_types::LIMIT_PAYLOAD_BYTES_MAX;
+
+/// The largest message either side accepts: one payload of the largest size, and what stands around it.
+pub const MESSAGE_BYTES_MAX: usize = LIMIT_PAYLOAD_BYTES_MAX + (1 << 20);
+
+/// The bytes of a component in one message. HTTP/2 and the allocator like it smaller than a whole component, and a few dozen
+/// messages for the largest component cost nothing.
+pub const COMPONENT_CHUNK_BYTES: usize = 256 << 10;
+
+/// The largest component a grid takes. Ten times what a function with heavy dependencies comes to; compiling one this large takes
+/// most of a minute.
+pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
+
+/// What HTTP/2 lets the sender of a stream have in flight. The default of 64 KiB stalls a 1 MB payload sixteen times.
+pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+
+/// The same for all streams of a connection together.
+pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// How often an idle connection is probed, so that a peer which vanished without closing is found out.
+pub const KEEPALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// How long a probe may stay without an answer.
+pub const KEEPALIVE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);

@@ -1,0 +1,89 @@
+//! The one table between [`GridError`] and gRPC statuses, both ways. The error itself travels in the status's details, so that the
+//! other side gets the same value back and never has to read a text.
+
+use burla_types::{Digest, GridError};
+use prost::Message;
+use tonic::{Code, Status};
+
+use crate::v1::{self, grid_error_detail::Kind};
+
+/// What a scheduler answers for this error.
+pub fn to_status(error: &GridError) -> Status {
+    let code = match error {
+        GridError::VersionMismatch { .. } => Code::FailedPrecondition,
+        GridError::UnknownComponent(_) | GridError::UnknownFunction { .. } => Code::NotFound,
+        GridError::InvalidComponent { .. } | GridError::InvalidRequest { .. } => Code::InvalidArgument,
+        GridError::NoNodeFits { .. } => Code::ResourceExhausted,
+        GridError::ShuttingDown => Code::Unavailable,
+    };
+    let detail = v1::GridErrorDetail { kind: Some(to_kind(error)) };
+    Status::with_details(code, error.to_string(), detail.encode_to_vec().into())
+}
+
+/// The error that a status carries; `None` for one that did not come from [`to_status`], such as a lost connection.
+pub fn from_status(status: &Status) -> Option<GridError> {
+    let detail = v1::GridErrorDetail::decode(status.details()).ok()?;
+    from_kind(detail.kind?)
+}
+
+fn to_kind(error: &GridError) -> Kind {
+    use v1::grid_error_detail as detail;
+    match error.clone() {
+        GridError::VersionMismatch { scheduler, peer } => Kind::VersionMismatch(detail::VersionMismatch { scheduler, peer }),
+        GridError::UnknownComponent(digest) => {
+            Kind::UnknownComponent(detail::UnknownComponent { digest: digest.as_bytes().to_vec().into() })
+        }
+        GridError::InvalidComponent { reason } => Kind::InvalidComponent(detail::InvalidComponent { reason }),
+        GridError::UnknownFunction { name, available } => Kind::UnknownFunction(detail::UnknownFunction { name, available }),
+        GridError::NoNodeFits { wanted, largest } => {
+            Kind::NoNodeFits(detail::NoNodeFits { wanted: Some(wanted.into()), largest: Some(largest.into()) })
+        }
+        GridError::InvalidRequest { reason } => Kind::InvalidRequest(detail::InvalidRequest { reason }),
+        GridError::ShuttingDown => Kind::ShuttingDown(detail::ShuttingDown {}),
+    }
+}
+
+fn from_kind(kind: Kind) -> Option<GridError> {
+    Some(match kind {
+        Kind::VersionMismatch(it) => GridError::VersionMismatch { scheduler: it.scheduler, peer: it.peer },
+        Kind::UnknownComponent(it) => GridError::UnknownComponent(Digest::from_bytes(it.digest.as_ref().try_into().ok()?)),
+        Kind::InvalidComponent(it) => GridError::InvalidComponent { reason: it.reason },
+        Kind::UnknownFunction(it) => GridError::UnknownFunction { name: it.name, available: it.available },
+        Kind::NoNodeFits(it) => {
+            GridError::NoNodeFits { wanted: it.wanted.unwrap_or_default().into(), largest: it.largest.unwrap_or_default().into() }
+        }
+        Kind::InvalidRequest(it) => GridError::InvalidRequest { reason: it.reason },
+        Kind::ShuttingDown(_) => GridError::ShuttingDown,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use burla_types::Resources;
+
+    use super::*;
+
+    #[test]
+    fn every_error_survives_the_round_trip() {
+        let errors = [
+            GridError::VersionMismatch { scheduler: "1.0.0".into(), peer: "2.0.0".into() },
+            GridError::UnknownComponent(Digest::of(b"x")),
+            GridError::InvalidComponent { reason: "cut short".into() },
+            GridError::UnknownFunction { name: "a::b".into(), available: vec!["a::c".into()] },
+            GridError::NoNodeFits {
+                wanted: Resources { cpu_millis: 8000, memory_bytes: 1 },
+                largest: Resources { cpu_millis: 4000, memory_bytes: 2 },
+            },
+            GridError::InvalidRequest { reason: "no".into() },
+            GridError::ShuttingDown,
+        ];
+        for error in errors {
+            assert_eq!(from_status(&to_status(&error)), Some(error));
+        }
+    }
+
+    #[test]
+    fn a_foreign_status_is_not_ours() {
+        assert_eq!(from_status(&Status::unavailable("connection refused")), None);
+    }
+}

@@ -1,0 +1,115 @@
+//! The components of the grid, by digest.
+
+use std::io;
+use std::path::Path;
+
+use burla_blobs::BlobDir;
+use burla_types::component::Description;
+use burla_types::{Digest, GridError};
+use bytes::Bytes;
+
+/// What components may take on disk: tens of thousands of the usual few hundred kilobytes. One that is evicted is uploaded again by the
+/// next client that needs it.
+const COMPONENTS_BYTES_MAX: u64 = 8 << 30;
+
+/// Where components are kept between jobs and restarts.
+#[derive(Debug)]
+pub struct Components {
+    blobs: BlobDir,
+}
+
+impl Components {
+    /// Opens the store below `data_dir`.
+    pub fn open(data_dir: &Path) -> io::Result<Self> {
+        Ok(Self { blobs: BlobDir::open(data_dir.join("components"), COMPONENTS_BYTES_MAX)? })
+    }
+
+    /// Whether the component is here, whole. One that was altered on disk counts as missing, so that it is uploaded again.
+    pub(crate) fn has(&self, digest: Digest) -> bool {
+        self.get(digest).is_ok()
+    }
+
+    /// The bytes of a component, which are what their digest says.
+    pub(crate) fn get(&self, digest: Digest) -> Result<Bytes, GridError> {
+        let name = digest.to_string();
+        let bytes = match self.blobs.get(&name) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Err(GridError::UnknownComponent(digest)),
+            Err(error) => {
+                tracing::error!(%error, %digest, "cannot read a component");
+                return Err(GridError::UnknownComponent(digest));
+            }
+        };
+        if digest.verify(&bytes).is_err() {
+            tracing::warn!(%digest, "a component was altered on disk; it has to be uploaded again");
+            if let Err(error) = self.blobs.remove(&name) {
+                tracing::error!(%error, %digest, "cannot remove an altered component");
+            }
+            return Err(GridError::UnknownComponent(digest));
+        }
+        Ok(bytes.into())
+    }
+
+    /// Takes in a component, if its bytes are what its digest says and a node could run it.
+    pub(crate) fn put(&self, digest: Digest, bytes: &[u8]) -> Result<(), GridError> {
+        digest.verify(bytes)?;
+        describe(bytes)?;
+        self.blobs.put(&digest.to_string(), bytes).map_err(|error| {
+            tracing::error!(%error, %digest, "cannot write a component");
+            GridError::InvalidRequest { reason: format!("the scheduler cannot store the component: {error}") }
+        })
+    }
+
+    /// Checks that the component has this function.
+    pub(crate) fn check_function(&self, digest: Digest, name: &str) -> Result<(), GridError> {
+        let description = describe(&self.get(digest)?)?;
+        if description.function(name).is_some() {
+            return Ok(());
+        }
+        let available = description.functions.into_iter().map(|function| function.name.into_owned()).collect();
+        Err(GridError::UnknownFunction { name: name.to_owned(), available })
+    }
+}
+
+fn describe(bytes: &[u8]) -> Result<Description, GridError> {
+    let invalid = |reason: String| GridError::InvalidComponent { reason };
+    let description = Description::read(bytes).map_err(|error| invalid(error.to_string()))?;
+    let foreign = description.imports_not_offered();
+    if !foreign.is_empty() {
+        return Err(invalid(format!("it imports what no node offers: {}", foreign.join(", "))));
+    }
+    if !description.exports_handler() {
+        let handler = burla_types::component::HANDLER_INTERFACE;
+        return Err(invalid(format!("it does not export {handler}: mark a function with `#[burla::function]` and rebuild it")));
+    }
+    Ok(description)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The preamble of a component: one that has nothing in it.
+    const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    #[test]
+    fn bytes_are_checked_against_their_name_and_their_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let components = Components::open(folder.path()).unwrap();
+        let mismatch = components.put(Digest::of(b"other"), EMPTY).unwrap_err();
+        assert!(mismatch.to_string().contains("do not match"), "{mismatch}");
+        let useless = components.put(Digest::of(EMPTY), EMPTY).unwrap_err();
+        assert!(useless.to_string().contains("does not export"), "{useless}");
+        assert!(!components.has(Digest::of(EMPTY)));
+    }
+
+    #[test]
+    fn a_component_that_was_altered_on_disk_counts_as_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let components = Components::open(folder.path()).unwrap();
+        let digest = Digest::of(b"right");
+        components.blobs.put(&digest.to_string(), b"wrong").unwrap();
+        assert_eq!(components.get(digest), Err(GridError::UnknownComponent(digest)));
+        assert!(!components.blobs.contains(&digest.to_string()));
+    }
+}

@@ -1,0 +1,144 @@
+//! What happens to a grid, and what a grid does about it. Read this file first: it is all that `Grid` and the world say to each other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use burla_proto::convert::{CallReport, Work};
+use burla_types::{Attempt, GridError, JobId, NodeId, Resources};
+use bytes::Bytes;
+
+/// A moment, as the time since the scheduler started. The grid has no clock; its driver tells it the time with every event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub Duration);
+
+/// What a job asks for.
+#[derive(Clone, Debug)]
+pub struct JobSpec {
+    /// For people to recognise it by.
+    pub name: String,
+    /// What every call runs.
+    pub work: Arc<Work>,
+    /// CPUs that each slot occupies.
+    pub cpu_millis: u64,
+    /// Memory that each slot reserves; `None` where the user gave none, and the grid goes by what it sees.
+    pub memory_bytes: Option<u64>,
+    /// Calls that may run at one time, over all nodes.
+    pub parallelism_max: u64,
+}
+
+/// A node, as it introduced itself.
+#[derive(Clone, Debug)]
+pub struct NodeSpec {
+    /// For people to recognise it by.
+    pub name: String,
+    /// What its calls may have together.
+    pub capacity: Resources,
+    /// Calls it can hold at one time, whatever their size.
+    pub calls_max: u64,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A node joined the grid.
+    NodeJoined(NodeId, NodeSpec),
+    /// A node's session ended, for whatever reason.
+    NodeLeft(NodeId),
+    /// A client opened a job.
+    JobOpened(JobId, JobSpec),
+    /// The next inputs of a job arrived, in order.
+    InputsArrived(JobId, Vec<Bytes>),
+    /// A job has all its inputs.
+    InputsClosed(JobId),
+    /// A node told what happened to calls of a job.
+    CallsReported(NodeId, JobId, Vec<CallNews>),
+    /// A node found that no node can run the job's component.
+    JobUnusable(JobId, String),
+    /// The client took this much of what it was told off the scheduler's hands, as [`CallUpdate`]s count it.
+    ClientTook(JobId, usize),
+    /// The client went away.
+    JobAbandoned(JobId),
+}
+
+/// What happened to one attempt at a call.
+#[derive(Debug)]
+pub struct CallNews {
+    /// Which call.
+    pub index: u64,
+    /// Which attempt at it.
+    pub attempt: Attempt,
+    /// What happened.
+    pub report: CallReport,
+    /// How long it took, when it ended.
+    pub wall_time: Duration,
+    /// The most memory it had, when it ended.
+    pub memory_bytes_peak: u64,
+}
+
+/// What a client is told about a call.
+#[derive(Debug, PartialEq)]
+pub struct CallUpdate {
+    /// Which call.
+    pub index: u64,
+    /// What happened.
+    pub report: CallReport,
+}
+
+/// A call for a node to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallToRun {
+    /// Which call.
+    pub index: u64,
+    /// Which attempt at it.
+    pub attempt: Attempt,
+    /// Its encoded input.
+    pub input: Bytes,
+}
+
+/// Something to be done, in this order.
+#[derive(Debug)]
+pub enum Action {
+    /// Say this to a node.
+    ToNode(NodeId, NodeCommand),
+    /// Say this to a job's client.
+    ToClient(JobId, ClientUpdate),
+    /// Stop taking inputs of the job from its client, or go on.
+    SetInputsPaused(JobId, bool),
+}
+
+/// What a node is told.
+#[derive(Debug)]
+pub enum NodeCommand {
+    /// Before anything else about a job.
+    StartJob(JobId, Arc<Work>),
+    /// How many calls of the job may run there at one time from now on.
+    SetSlots(JobId, u64),
+    /// Run these as slots come free, in this order.
+    RunCalls(JobId, Vec<CallToRun>),
+    /// What the job's calls print must wait, or may go on.
+    SetOutputPaused(JobId, bool),
+    /// The job is over.
+    StopJob(JobId),
+}
+
+/// What a client is told.
+#[derive(Debug)]
+pub enum ClientUpdate {
+    /// What happened to calls, in order.
+    Calls(Vec<CallUpdate>),
+    /// The job has inputs and no slot, and this is why; `None` once that is over.
+    Waiting(Option<String>),
+    /// Nothing more will be said: every call has ended, or the job cannot be run.
+    Ended(Result<JobSummary, GridError>),
+}
+
+/// A finished job in numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobSummary {
+    /// Calls that ended.
+    pub calls: u64,
+    /// Of those, the ones that are not done.
+    pub calls_failed: u64,
+    /// From opening to end.
+    pub elapsed: Duration,
+}

@@ -1,0 +1,186 @@
+//! A job: its inputs that wait, its leases, and what its client has not taken yet.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use burla_proto::{WireSize, batch_is_full};
+use burla_types::{Attempt, JobId, NodeId, Resources};
+use bytes::Bytes;
+
+use super::event::{CallNews, CallToRun, JobSpec, NodeCommand, Timestamp};
+use super::lease::Lease;
+
+/// Memory that a slot reserves at first when the user asked for none. A Rust function starts with little over one MiB; what its calls
+/// are seen to need counts from the first that ends.
+const MEMORY_GUESS_BYTES: u64 = 128 << 20;
+
+/// Bytes of a job that the scheduler holds before it stops taking inputs: inputs that wait or run, and updates that the client has not
+/// taken.
+const HELD_BYTES_MAX: usize = 128 << 20;
+
+/// Inputs of a job that the scheduler holds before it stops taking more, however small.
+const HELD_INPUTS_MAX: usize = 200_000;
+
+/// Bytes of updates that wait for the client before its calls must wait with what they print, and no more are started.
+const UNTAKEN_BYTES_MAX: usize = 32 << 20;
+
+/// The weight of the newest call in the running mean of call times.
+const CALL_TIME_WEIGHT: f64 = 0.1;
+
+/// A job that is open.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) id: JobId,
+    pub(crate) spec: JobSpec,
+    pub(crate) opened: Timestamp,
+    pub(crate) leases: BTreeMap<NodeId, Lease>,
+    pub(crate) inputs_closed: bool,
+    /// What the client was last told it waits for.
+    pub(crate) waiting_told: Option<String>,
+    pub(crate) inputs_paused: bool,
+    pub(crate) output_paused: bool,
+    pub(crate) calls_ended: u64,
+    pub(crate) calls_failed: u64,
+    /// Bytes of updates that the client has not taken.
+    pub(crate) untaken_bytes: usize,
+    pending: VecDeque<CallToRun>,
+    next_index: u64,
+    /// Bytes and number of inputs that wait or run.
+    held_bytes: usize,
+    held: usize,
+    call_time: Option<Duration>,
+    memory_bytes_seen: u64,
+}
+
+impl Job {
+    pub(crate) fn new(id: JobId, spec: JobSpec, opened: Timestamp) -> Self {
+        Self {
+            id,
+            spec,
+            opened,
+            leases: BTreeMap::new(),
+            inputs_closed: false,
+            waiting_told: None,
+            inputs_paused: false,
+            output_paused: false,
+            calls_ended: 0,
+            calls_failed: 0,
+            untaken_bytes: 0,
+            pending: VecDeque::new(),
+            next_index: 0,
+            held_bytes: 0,
+            held: 0,
+            call_time: None,
+            memory_bytes_seen: 0,
+        }
+    }
+
+    /// What one slot occupies.
+    pub(crate) fn slot(&self) -> Resources {
+        let memory_bytes = self.spec.memory_bytes.unwrap_or(self.memory_bytes_seen.max(MEMORY_GUESS_BYTES));
+        Resources { cpu_millis: self.spec.cpu_millis, memory_bytes }
+    }
+
+    pub(crate) fn slots_held(&self) -> u64 {
+        self.leases.values().map(|lease| lease.slots).sum()
+    }
+
+    /// Slots it could use on top of those it has.
+    pub(crate) fn slots_wanted(&self) -> u64 {
+        if self.output_paused {
+            return 0;
+        }
+        let held = self.slots_held();
+        // A call that waits at a node has its slot there.
+        let idle: u64 = self.leases.values().map(Lease::slots_idle).sum();
+        let useful = (self.pending.len() as u64).saturating_sub(idle);
+        useful.min(self.spec.parallelism_max.saturating_sub(held))
+    }
+
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.inputs_closed && self.held == 0
+    }
+
+    pub(crate) fn add_inputs(&mut self, inputs: Vec<Bytes>) {
+        for input in inputs {
+            self.held_bytes += input.len();
+            self.held += 1;
+            self.pending.push_back(CallToRun { index: self.next_index, attempt: Attempt::FIRST, input });
+            self.next_index += 1;
+        }
+    }
+
+    /// Puts a call back that lost its node, before all that were never started.
+    pub(crate) fn requeue(&mut self, call: CallToRun) {
+        self.pending.push_front(call);
+    }
+
+    /// Forgets an input whose call has ended.
+    pub(crate) fn call_ended(&mut self, input_bytes: usize, failed: bool) {
+        self.held_bytes -= input_bytes;
+        self.held -= 1;
+        self.calls_ended += 1;
+        self.calls_failed += u64::from(failed);
+    }
+
+    /// Learns from a call that ended. Returns whether a slot is now known to need more memory.
+    pub(crate) fn learn(&mut self, news: &CallNews) -> bool {
+        let mean = self
+            .call_time
+            .map_or(news.wall_time, |mean| mean.mul_f64(1.0 - CALL_TIME_WEIGHT) + news.wall_time.mul_f64(CALL_TIME_WEIGHT));
+        self.call_time = Some(mean);
+        let before = self.slot();
+        self.memory_bytes_seen = self.memory_bytes_seen.max(news.memory_bytes_peak);
+        self.slot() != before
+    }
+
+    /// Sends the node what its lease has room for: first of the job itself, if it does not know it, and of its slots.
+    pub(crate) fn fill(&mut self, node: NodeId) -> Vec<NodeCommand> {
+        let mut commands = Vec::new();
+        let Some(lease) = self.leases.get_mut(&node) else { return commands };
+        let wanted = if self.output_paused { 0 } else { lease.calls_wanted(self.call_time) };
+        if wanted == 0 || self.pending.is_empty() {
+            return commands;
+        }
+        if lease.slots_told.is_none() {
+            commands.push(NodeCommand::StartJob(self.id, self.spec.work.clone()));
+        }
+        if lease.slots_told != Some(lease.slots) {
+            lease.slots_told = Some(lease.slots);
+            commands.push(NodeCommand::SetSlots(self.id, lease.slots));
+        }
+        let (mut calls, mut bytes) = (Vec::new(), 0);
+        for _ in 0..wanted {
+            let Some(call) = self.pending.pop_front() else { break };
+            if batch_is_full(bytes, &call.input) {
+                commands.push(NodeCommand::RunCalls(self.id, std::mem::take(&mut calls)));
+                bytes = 0;
+            }
+            bytes += call.input.wire_bytes();
+            lease.send(call.index, call.attempt, call.input.clone());
+            calls.push(call);
+        }
+        commands.push(NodeCommand::RunCalls(self.id, calls));
+        commands
+    }
+
+    /// Whether the client must hold its inputs back, with some room between the two answers so that they do not alternate.
+    pub(crate) fn inputs_must_pause(&self) -> bool {
+        let held = self.held_bytes + self.untaken_bytes;
+        if self.inputs_paused {
+            held > HELD_BYTES_MAX / 2 || self.held > HELD_INPUTS_MAX / 2
+        } else {
+            held > HELD_BYTES_MAX || self.held > HELD_INPUTS_MAX
+        }
+    }
+
+    /// Whether calls must hold back what they print, and no more be started, because the client does not take it.
+    pub(crate) fn output_must_pause(&self) -> bool {
+        let bytes_max = if self.output_paused { UNTAKEN_BYTES_MAX / 2 } else { UNTAKEN_BYTES_MAX };
+        self.untaken_bytes > bytes_max
+    }
+}

@@ -1,0 +1,46 @@
+//! What the grid knows of a node.
+
+use burla_types::{NodeId, Resources};
+
+use super::event::NodeSpec;
+use super::placement::Room;
+
+/// A node of the grid, and how much of it is taken.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) spec: NodeSpec,
+    taken: Resources,
+    calls_taken: u64,
+}
+
+impl Node {
+    pub(crate) fn new(spec: NodeSpec) -> Self {
+        Self { spec, taken: Resources::default(), calls_taken: 0 }
+    }
+
+    /// Marks slots as taken.
+    pub(crate) fn take(&mut self, slot: Resources, slots: u64) {
+        self.taken = self.taken.plus(slot, slots);
+        self.calls_taken += slots;
+    }
+
+    /// Marks slots as free again.
+    pub(crate) fn give_back(&mut self, slot: Resources, slots: u64) {
+        self.taken = self.taken.minus(slot, slots);
+        self.calls_taken -= slots;
+    }
+
+    /// What is left. Nothing rather than less where slots turned out to need more than they had reserved.
+    pub(crate) fn room(&self, id: NodeId) -> Room {
+        Room {
+            node: id,
+            free: self.spec.capacity.minus(self.taken, 1),
+            calls_free: self.spec.calls_max.saturating_sub(self.calls_taken),
+        }
+    }
+
+    /// Whether a slot would fit if nothing else ran.
+    pub(crate) fn could_fit(&self, slot: Resources) -> bool {
+        self.spec.calls_max > 0 && self.spec.capacity.slots_of(slot) > 0
+    }
+}

@@ -1,0 +1,269 @@
+//! What clients ask, decoded; what they are answered, encoded. An edge file: generated types stop here.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use burla_proto::convert::{self, CallReport, Work};
+use burla_proto::v1::{self, map_request::Request as MapRequestKind, map_response::Response as MapResponseKind};
+use burla_proto::{COMPONENT_BYTES_MAX, WireSize, status};
+use burla_types::{CPU_MILLIS_MAX, CPU_MILLIS_MIN, Digest, GridError, JobId, LIMIT_PAYLOAD_BYTES_MAX, MEMORY_BYTES_MAX};
+use bytes::BytesMut;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{check_version, refuse};
+use crate::components::Components;
+use crate::driver::{ClientHandles, DriverHandle};
+use crate::grid::event::{CallUpdate, ClientUpdate, Event, JobSpec};
+
+/// Updates that are taken out of the outbox at one time, to become as few messages as may be.
+const UPDATES_TOGETHER_MAX: usize = 64;
+
+pub(super) struct ClientService {
+    driver: DriverHandle,
+    components: Arc<Components>,
+}
+
+impl ClientService {
+    pub(super) fn new(driver: DriverHandle, components: Arc<Components>) -> Self {
+        Self { driver, components }
+    }
+
+    /// Reads and hashes a component, which takes milliseconds, where that may be done.
+    async fn with_components<T: Send + 'static>(&self, act: impl FnOnce(&Components) -> T + Send + 'static) -> Result<T, Status> {
+        let components = Arc::clone(&self.components);
+        tokio::task::spawn_blocking(move || act(&components)).await.map_err(|error| Status::internal(error.to_string()))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::client_api_server::ClientApi for ClientService {
+    async fn offer_component(
+        &self,
+        request: Request<v1::OfferComponentRequest>,
+    ) -> Result<Response<v1::OfferComponentResponse>, Status> {
+        let offer = request.into_inner();
+        check_version(&offer.version)?;
+        let digest = convert::digest(&offer.digest).map_err(refuse)?;
+        let known = self.with_components(move |components| components.has(digest)).await?;
+        Ok(Response::new(v1::OfferComponentResponse { known }))
+    }
+
+    async fn upload_component(
+        &self,
+        request: Request<Streaming<v1::ComponentChunk>>,
+    ) -> Result<Response<v1::UploadComponentResponse>, Status> {
+        let mut chunks = request.into_inner();
+        let mut digest: Option<Digest> = None;
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = chunks.message().await? {
+            if digest.is_none() {
+                digest = Some(convert::digest(&chunk.digest).map_err(refuse)?);
+            }
+            if bytes.len() + chunk.data.len() > COMPONENT_BYTES_MAX {
+                return Err(refuse(format!("the component is larger than {} MiB", COMPONENT_BYTES_MAX >> 20)));
+            }
+            bytes.extend_from_slice(&chunk.data);
+        }
+        let digest = digest.ok_or_else(|| refuse("an upload without a component"))?;
+        let stored = self.with_components(move |components| components.put(digest, &bytes)).await?;
+        stored.map_err(|error| status::to_status(&error))?;
+        Ok(Response::new(v1::UploadComponentResponse {}))
+    }
+
+    type MapStream = Updates;
+
+    async fn map(&self, request: Request<Streaming<v1::MapRequest>>) -> Result<Response<Updates>, Status> {
+        let mut requests = request.into_inner();
+        let first = requests.message().await?.and_then(|message| message.request);
+        let Some(MapRequestKind::Open(open)) = first else { return Err(refuse("the first message does not open a job")) };
+        check_version(&open.version)?;
+        let spec = job_spec(open).map_err(refuse)?;
+        let (digest, function) = (spec.work.digest, spec.work.function.clone());
+        let checked = self.with_components(move |components| components.check_function(digest, &function)).await?;
+        checked.map_err(|error| status::to_status(&error))?;
+
+        let (outbox, updates) = mpsc::unbounded_channel();
+        let (inputs_paused, paused) = watch::channel(false);
+        let job = self.driver.open(spec, ClientHandles { outbox, inputs_paused }).await;
+        let job = job.map_err(|error| status::to_status(&error))?;
+        tokio::spawn(take_inputs(self.driver.clone(), job, requests, paused));
+        Ok(Response::new(Updates::new(job, updates, self.driver.clone())))
+    }
+}
+
+fn job_spec(open: v1::OpenJob) -> Result<JobSpec, &'static str> {
+    let work = open.work.ok_or("a job without work")?;
+    let work = Work::try_from(work).map_err(|_| "a job whose work is malformed")?;
+    // The client checks these with better words; this is for clients that are not ours.
+    if !(u64::from(CPU_MILLIS_MIN)..=u64::from(CPU_MILLIS_MAX)).contains(&open.cpu_millis) {
+        return Err("func_cpu is not within 0.01 and 32");
+    }
+    if open.memory_bytes.is_some_and(|bytes| bytes == 0 || bytes > MEMORY_BYTES_MAX) {
+        return Err("func_ram is not above 0 and up to 128 GiB");
+    }
+    if open.max_parallelism == Some(0) {
+        return Err("max_parallelism is 0");
+    }
+    Ok(JobSpec {
+        name: open.name,
+        work: Arc::new(work),
+        cpu_millis: open.cpu_millis,
+        memory_bytes: open.memory_bytes,
+        parallelism_max: open.max_parallelism.unwrap_or(u64::MAX),
+    })
+}
+
+/// Passes a job's inputs on, for as long as there are any and the grid has room. A stream that breaks, or ends without closing the inputs,
+/// is a client that is gone.
+async fn take_inputs(
+    driver: DriverHandle,
+    job: JobId,
+    mut requests: Streaming<v1::MapRequest>,
+    mut paused: watch::Receiver<bool>,
+) {
+    let mut next_index = 0;
+    loop {
+        // Not reading is what holds the client back. The sender goes when the job ends.
+        if paused.wait_for(|paused| !paused).await.is_err() {
+            return;
+        }
+        let event = match requests.message().await.ok().flatten().and_then(|message| message.request) {
+            Some(MapRequestKind::Inputs(batch)) if is_next(&batch, next_index) => {
+                next_index += batch.inputs.len() as u64;
+                Event::InputsArrived(job, batch.inputs)
+            }
+            Some(MapRequestKind::InputsClosed(_)) => {
+                let _ = driver.tell(Event::InputsClosed(job)).await;
+                return;
+            }
+            _ => {
+                let _ = driver.tell(Event::JobAbandoned(job)).await;
+                return;
+            }
+        };
+        if driver.tell(event).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn is_next(batch: &v1::InputBatch, next_index: u64) -> bool {
+    batch.first_index == next_index && batch.inputs.iter().all(|input| input.len() <= LIMIT_PAYLOAD_BYTES_MAX)
+}
+
+/// What a job's client is told, as a stream of messages. Dropping it, which tonic does when the client goes away, abandons the job.
+pub(super) struct Updates {
+    job: JobId,
+    updates: mpsc::UnboundedReceiver<ClientUpdate>,
+    taken: Vec<ClientUpdate>,
+    /// Messages made of what was taken out of the outbox last, in reverse.
+    ready: Vec<Result<v1::MapResponse, Status>>,
+    driver: DriverHandle,
+    ended: bool,
+}
+
+impl Updates {
+    fn new(job: JobId, updates: mpsc::UnboundedReceiver<ClientUpdate>, driver: DriverHandle) -> Self {
+        let opened = v1::JobOpened { job_id: convert::job_id_bytes(job) };
+        let ready = vec![Ok(v1::MapResponse { response: Some(MapResponseKind::Opened(opened)) })];
+        Self { job, updates, taken: Vec::new(), ready, driver, ended: false }
+    }
+
+    fn tell(&self, event: Event) {
+        let driver = self.driver.clone();
+        tokio::spawn(async move {
+            let _ = driver.tell(event).await;
+        });
+    }
+
+    /// Makes messages of what was taken. Calls that ended one by one leave together.
+    fn encode_taken(&mut self) {
+        let mut messages = Vec::new();
+        let mut events: Vec<v1::CallEvent> = Vec::new();
+        let (mut bytes, mut bytes_taken) = (0, 0);
+        for update in self.taken.drain(..) {
+            let message = match update {
+                ClientUpdate::Calls(calls) => {
+                    for call in calls {
+                        if burla_proto::batch_is_full(bytes, &call) {
+                            messages.push(Ok(calls_message(&mut events)));
+                            bytes = 0;
+                        }
+                        bytes += call.wire_bytes();
+                        bytes_taken += call.wire_bytes();
+                        events.push(call_event(call));
+                    }
+                    continue;
+                }
+                ClientUpdate::Waiting(reason) => {
+                    let waiting = v1::Waiting { reason: reason.unwrap_or_default() };
+                    Some(Ok(v1::MapResponse { response: Some(MapResponseKind::Waiting(waiting)) }))
+                }
+                ClientUpdate::Ended(result) => {
+                    self.ended = true;
+                    result.err().map(|error: GridError| Err(status::to_status(&error)))
+                }
+            };
+            if !events.is_empty() {
+                messages.push(Ok(calls_message(&mut events)));
+                bytes = 0;
+            }
+            messages.extend(message);
+        }
+        if !events.is_empty() {
+            messages.push(Ok(calls_message(&mut events)));
+        }
+        messages.reverse();
+        self.ready = messages;
+        if bytes_taken > 0 && !self.ended {
+            self.tell(Event::ClientTook(self.job, bytes_taken));
+        }
+    }
+}
+
+impl Stream for Updates {
+    type Item = Result<v1::MapResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            if let Some(message) = this.ready.pop() {
+                return Poll::Ready(Some(message));
+            }
+            if this.ended {
+                return Poll::Ready(None);
+            }
+            match this.updates.poll_recv_many(context, &mut this.taken, UPDATES_TOGETHER_MAX) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(0) => {
+                    // The driver is gone, and with it the scheduler.
+                    this.ended = true;
+                    return Poll::Ready(Some(Err(status::to_status(&GridError::ShuttingDown))));
+                }
+                Poll::Ready(_) => this.encode_taken(),
+            }
+        }
+    }
+}
+
+impl Drop for Updates {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.tell(Event::JobAbandoned(self.job));
+        }
+    }
+}
+
+fn calls_message(events: &mut Vec<v1::CallEvent>) -> v1::MapResponse {
+    let events = v1::CallEvents { events: std::mem::take(events) };
+    v1::MapResponse { response: Some(MapResponseKind::Events(events)) }
+}
+
+fn call_event(update: CallUpdate) -> v1::CallEvent {
+    let CallUpdate { index, report } = update;
+    let report: CallReport = report;
+    v1::CallEvent { index, event: Some(convert::call_event(report)), ..v1::CallEvent::default() }
+}

@@ -1,0 +1,148 @@
+//! What nodes say, decoded; what they are told, encoded. An edge file: generated types stop here.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use burla_proto::convert::{self, InvalidMessage};
+use burla_proto::v1::{self, node_message::Message as FromNode, run_calls::Call, scheduler_message::Message as ToNode};
+use burla_proto::{COMPONENT_CHUNK_BYTES, status};
+use burla_types::{Attempt, NodeId};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{check_version, refuse};
+use crate::components::Components;
+use crate::driver::DriverHandle;
+use crate::grid::event::{CallNews, Event, NodeCommand, NodeSpec};
+
+pub(super) struct NodeService {
+    driver: DriverHandle,
+    components: Arc<Components>,
+}
+
+impl NodeService {
+    pub(super) fn new(driver: DriverHandle, components: Arc<Components>) -> Self {
+        Self { driver, components }
+    }
+}
+
+type Chunks = Pin<Box<dyn Stream<Item = Result<v1::ComponentChunk, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl v1::node_api_server::NodeApi for NodeService {
+    type SessionStream = Commands;
+
+    async fn session(&self, request: Request<Streaming<v1::NodeMessage>>) -> Result<Response<Commands>, Status> {
+        let mut messages = request.into_inner();
+        let first = messages.message().await?.and_then(|message| message.message);
+        let Some(FromNode::Hello(hello)) = first else { return Err(refuse("the first message is no hello")) };
+        check_version(&hello.version)?;
+        let capacity = hello.capacity.ok_or_else(|| refuse("a node without capacity"))?.into();
+        let (outbox, commands) = mpsc::unbounded_channel();
+        let spec = NodeSpec { name: hello.name, capacity, calls_max: hello.calls_max };
+        let node = self.driver.join(spec, outbox).await.map_err(|error| status::to_status(&error))?;
+        tokio::spawn(listen(self.driver.clone(), node, messages));
+        Ok(Response::new(Commands { welcome: Some(node), commands }))
+    }
+
+    type DownloadComponentStream = Chunks;
+
+    async fn download_component(&self, request: Request<v1::DownloadComponentRequest>) -> Result<Response<Chunks>, Status> {
+        let digest = convert::digest(&request.into_inner().digest).map_err(refuse)?;
+        let components = Arc::clone(&self.components);
+        let read = tokio::task::spawn_blocking(move || components.get(digest)).await;
+        let bytes: Bytes =
+            read.map_err(|error| Status::internal(error.to_string()))?.map_err(|error| status::to_status(&error))?;
+        let chunks = (0..bytes.len()).step_by(COMPONENT_CHUNK_BYTES).map(move |start| {
+            let data = bytes.slice(start..bytes.len().min(start + COMPONENT_CHUNK_BYTES));
+            let digest = if start == 0 { convert::digest_bytes(digest) } else { Bytes::new() };
+            Ok(v1::ComponentChunk { digest, data })
+        });
+        Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
+    }
+}
+
+/// Passes on what a node says, until its session ends.
+async fn listen(driver: DriverHandle, node: NodeId, mut messages: Streaming<v1::NodeMessage>) {
+    loop {
+        let message = match messages.message().await {
+            Ok(Some(message)) => message,
+            Ok(None) => break,
+            Err(error) => {
+                tracing::info!(%node, %error, "a node's session broke");
+                break;
+            }
+        };
+        match event(node, message) {
+            Ok(event) => {
+                if driver.tell(event).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::error!(%node, %error, "a node sent what nodes do not send; closing its session");
+                break;
+            }
+        }
+    }
+    let _ = driver.tell(Event::NodeLeft(node)).await;
+}
+
+fn event(node: NodeId, message: v1::NodeMessage) -> Result<Event, InvalidMessage> {
+    match message.message.ok_or(InvalidMessage("an empty message"))? {
+        FromNode::Hello(_) => Err(InvalidMessage("a second hello")),
+        FromNode::Unusable(unusable) => Ok(Event::JobUnusable(convert::job_id(&unusable.job_id)?, unusable.reason)),
+        FromNode::Events(events) => {
+            let job = convert::job_id(&events.job_id)?;
+            let news = events.events.into_iter().map(|event| {
+                Ok(CallNews {
+                    index: event.index,
+                    attempt: Attempt(event.attempt),
+                    report: convert::call_report(event.event)?,
+                    wall_time: Duration::from_micros(event.wall_time_us),
+                    memory_bytes_peak: event.memory_peak_bytes,
+                })
+            });
+            Ok(Event::CallsReported(node, job, news.collect::<Result<_, InvalidMessage>>()?))
+        }
+    }
+}
+
+/// What a node is told, as a stream of messages. It ends when the driver forgets the node.
+pub(super) struct Commands {
+    welcome: Option<NodeId>,
+    commands: mpsc::UnboundedReceiver<NodeCommand>,
+}
+
+impl Stream for Commands {
+    type Item = Result<v1::SchedulerMessage, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let message = match self.welcome.take() {
+            Some(node) => Some(ToNode::Welcome(v1::Welcome { node_id: convert::node_id_bytes(node) })),
+            None => std::task::ready!(self.commands.poll_recv(context)).map(encode),
+        };
+        Poll::Ready(message.map(|message| Ok(v1::SchedulerMessage { message: Some(message) })))
+    }
+}
+
+fn encode(command: NodeCommand) -> ToNode {
+    match command {
+        NodeCommand::StartJob(job, work) => {
+            ToNode::StartJob(v1::StartJob { job_id: convert::job_id_bytes(job), work: Some(Arc::unwrap_or_clone(work).into()) })
+        }
+        NodeCommand::SetSlots(job, slots) => ToNode::SetSlots(v1::SetSlots { job_id: convert::job_id_bytes(job), slots }),
+        NodeCommand::RunCalls(job, calls) => {
+            let calls = calls.into_iter().map(|call| Call { index: call.index, attempt: call.attempt.0, input: call.input });
+            ToNode::RunCalls(v1::RunCalls { job_id: convert::job_id_bytes(job), calls: calls.collect() })
+        }
+        NodeCommand::SetOutputPaused(job, paused) => {
+            ToNode::SetOutputPaused(v1::SetOutputPaused { job_id: convert::job_id_bytes(job), paused })
+        }
+        NodeCommand::StopJob(job) => ToNode::StopJob(v1::StopJob { job_id: convert::job_id_bytes(job) }),
+    }
+}

@@ -1,0 +1,145 @@
+//! Reads what a component says of itself out of its bytes, without running it: its functions, and what it imports.
+
+use wasmparser::{Encoding, Parser, Payload};
+
+use crate::{FUNCTION_SECTION, FunctionInfo};
+
+/// The interface every component of functions exports.
+pub const HANDLER_INTERFACE: &str = "burla:function/handler@0.1.0";
+
+/// What a node offers a component, without versions: `burla:function/report`, and what `wasi:cli/imports` names. The network
+/// interfaces are offered because std imports them; every use of them is denied unless it was granted.
+pub const OFFERED_INTERFACES: &[&str] = &[
+    "burla:function/report",
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:filesystem/preopens",
+    "wasi:filesystem/types",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:random/random",
+    "wasi:sockets/instance-network",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:sockets/network",
+    "wasi:sockets/tcp",
+    "wasi:sockets/tcp-create-socket",
+    "wasi:sockets/udp",
+    "wasi:sockets/udp-create-socket",
+];
+
+/// What a component says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// Its functions, by name.
+    pub functions: Vec<FunctionInfo>,
+    /// The interfaces it imports, in its own order.
+    pub imports: Vec<String>,
+    /// The interfaces it exports, in its own order.
+    pub exports: Vec<String>,
+}
+
+impl Description {
+    /// Reads a component's own description. Costs one pass over the bytes, and holds none of them.
+    pub fn read(bytes: &[u8]) -> Result<Self, InvalidComponent> {
+        let mut description = Self { functions: vec![], imports: vec![], exports: vec![] };
+        // Nested modules and components come inline; only what the outermost level imports and exports is the node's business.
+        let mut depth = 0usize;
+        for payload in Parser::new(0).parse_all(bytes) {
+            match payload.map_err(InvalidComponent::Malformed)? {
+                Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(InvalidComponent::CoreModule),
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::ComponentImportSection(section) if depth == 0 => {
+                    for import in section {
+                        description.imports.push(import.map_err(InvalidComponent::Malformed)?.name.name.to_owned());
+                    }
+                }
+                Payload::ComponentExportSection(section) if depth == 0 => {
+                    for export in section {
+                        description.exports.push(export.map_err(InvalidComponent::Malformed)?.name.name.to_owned());
+                    }
+                }
+                Payload::CustomSection(section) if section.name() == FUNCTION_SECTION => {
+                    description.functions.extend(read_functions(section.data())?);
+                }
+                _ => {}
+            }
+        }
+        description.functions.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(description)
+    }
+
+    /// The imports that no node offers, in the component's own order.
+    pub fn imports_not_offered(&self) -> Vec<&str> {
+        let offered = |import: &&str| {
+            let (interface, version) = import.split_once('@').unwrap_or((import, ""));
+            // A node offers 0.2 of WASI; 0.3 has other signatures under the same names.
+            OFFERED_INTERFACES.contains(&interface) && (!interface.starts_with("wasi:") || version.starts_with("0.2."))
+        };
+        self.imports.iter().map(String::as_str).filter(|import| !offered(import)).collect()
+    }
+
+    /// Whether a node can call functions in it.
+    pub fn exports_handler(&self) -> bool {
+        self.exports.iter().any(|export| export == HANDLER_INTERFACE)
+    }
+
+    /// The function of this name.
+    pub fn function(&self, name: &str) -> Option<&FunctionInfo> {
+        self.functions.iter().find(|function| function.name == name)
+    }
+}
+
+fn read_functions(section: &[u8]) -> Result<Vec<FunctionInfo>, InvalidComponent> {
+    let lines = section.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).map_err(InvalidComponent::FunctionSection)).collect()
+}
+
+/// Bytes that no node could run.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidComponent {
+    /// Not WebAssembly, or cut short.
+    #[error("the bytes are not a WebAssembly component")]
+    Malformed(#[source] wasmparser::BinaryReaderError),
+    /// WebAssembly of the older kind.
+    #[error("the bytes are a core WebAssembly module, not a component: build for wasm32-wasip2")]
+    CoreModule,
+    /// The list of functions is not what `#[burla::function]` writes.
+    #[error("the component's list of functions (section `{FUNCTION_SECTION}`) is not readable")]
+    FunctionSection(#[source] serde_json::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_component_is_told_apart() {
+        assert!(matches!(Description::read(b"not wasm at all"), Err(InvalidComponent::Malformed(_))));
+        assert!(matches!(Description::read(b"\0asm\x01\0\0\0"), Err(InvalidComponent::CoreModule)));
+        // The component preamble alone is an empty, valid component.
+        let empty = Description::read(b"\0asm\x0d\0\x01\0").unwrap();
+        assert!(!empty.exports_handler());
+    }
+
+    #[test]
+    fn only_wasi_0_2_and_the_report_are_offered() {
+        let imports =
+            ["wasi:io/poll@0.2.6", "wasi:io/poll@0.3.0", "wasi:http/outgoing-handler@0.2.4", "burla:function/report@0.1.0"];
+        let description = Description { functions: vec![], imports: imports.map(str::to_owned).to_vec(), exports: vec![] };
+        assert_eq!(description.imports_not_offered(), ["wasi:io/poll@0.3.0", "wasi:http/outgoing-handler@0.2.4"]);
+    }
+}

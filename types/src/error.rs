@@ -1,0 +1,72 @@
+//! How the grid itself can fail a request. A guest's fault is never one of these: it is an [`Outcome`](crate::Outcome).
+
+use crate::{Digest, DigestMismatch, Resources};
+
+/// What a scheduler answers to a request it will not carry out. The same value reaches the client or node that asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GridError {
+    /// Client or node and scheduler are of different versions.
+    #[error(
+        "this is Burla {peer}, but the scheduler is Burla {scheduler}: install the scheduler's version with `cargo install \
+         cargo-burla@{scheduler}`, or upgrade the scheduler"
+    )]
+    VersionMismatch {
+        /// The scheduler's version.
+        scheduler: String,
+        /// The version of who asked.
+        peer: String,
+    },
+    /// A job names a component that was not uploaded, or was evicted since.
+    #[error("the grid does not have component {0}: upload it first")]
+    UnknownComponent(Digest),
+    /// The bytes are no component of functions that a node could run.
+    #[error("the component cannot be used: {reason}")]
+    InvalidComponent {
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// The component has no function of that name.
+    #[error("the component has no function `{name}`: it has {}", list(.available))]
+    UnknownFunction {
+        /// The name that was asked for.
+        name: String,
+        /// The names that there are.
+        available: Vec<String>,
+    },
+    /// No node of the grid is large enough for one call, even when idle.
+    #[error(
+        "no node can run a call with {}: the largest has {}; ask for less with func_cpu and func_ram, or add a larger node",
+        show(.wanted), show(.largest)
+    )]
+    NoNodeFits {
+        /// What one call needs.
+        wanted: Resources,
+        /// What the largest node has.
+        largest: Resources,
+    },
+    /// The request itself makes no sense.
+    #[error("the scheduler refused the request: {reason}")]
+    InvalidRequest {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The scheduler is going away.
+    #[error("the scheduler is shutting down: try again when it is back")]
+    ShuttingDown,
+}
+
+impl From<DigestMismatch> for GridError {
+    fn from(mismatch: DigestMismatch) -> Self {
+        Self::InvalidComponent { reason: mismatch.to_string() }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn show(resources: &Resources) -> String {
+    let cpus = resources.cpu_millis as f64 / 1000.0;
+    let gib = resources.memory_bytes as f64 / f64::from(1 << 30);
+    format!("{cpus} CPUs and {} GiB", (gib * 100.0).round() / 100.0)
+}
