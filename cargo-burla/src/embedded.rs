@@ -17,7 +17,8 @@ pub(crate) struct EmbeddedGrid {
     joined: watch::Receiver<bool>,
     scheduler: JoinHandle<anyhow::Result<()>>,
     node: JoinHandle<anyhow::Result<()>>,
-    shutdown: watch::Sender<bool>,
+    stop_scheduler: watch::Sender<bool>,
+    stop_node: watch::Sender<bool>,
 }
 
 impl EmbeddedGrid {
@@ -27,11 +28,12 @@ impl EmbeddedGrid {
         let components = Components::open(&folder).with_context(|| format!("cannot keep components in {}", folder.display()))?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("cannot listen on a loopback port")?;
         let url = format!("http://{}", listener.local_addr()?);
-        let (shutdown, stop) = watch::channel(false);
+        let (stop_scheduler, scheduler_stops) = watch::channel(false);
+        let (stop_node, node_stops) = watch::channel(false);
         let until = |mut stop: watch::Receiver<bool>| async move {
             let _ = stop.wait_for(|stop| *stop).await;
         };
-        let scheduler = burla_scheduler::serve(listener, components, until(stop.clone()));
+        let scheduler = burla_scheduler::serve(listener, components, until(scheduler_stops));
         let config = NodeConfig {
             scheduler_url: url.clone(),
             name: "embedded".to_owned(),
@@ -40,13 +42,14 @@ impl EmbeddedGrid {
             sandbox_dir: std::env::temp_dir(),
         };
         let (joining, joined) = watch::channel(false);
-        let node = burla_host::run(config, until(stop), joining);
+        let node = burla_host::run(config, until(node_stops), joining);
         Ok(Self {
             url,
             joined,
             scheduler: tokio::spawn(async { Ok(scheduler.await?) }),
             node: tokio::spawn(async { Ok(node.await?) }),
-            shutdown,
+            stop_scheduler,
+            stop_node,
         })
     }
 
@@ -65,10 +68,10 @@ impl EmbeddedGrid {
         anyhow::bail!("the embedded grid ended before it began")
     }
 
-    /// Ends it, and waits until what its calls left behind is gone.
+    /// Ends it, and waits until what its calls left behind is gone. The node goes first: it would miss its scheduler.
     pub(crate) async fn stop(self) {
-        self.shutdown.send_replace(true);
-        for part in [self.scheduler, self.node] {
+        for (stop, part) in [(self.stop_node, self.node), (self.stop_scheduler, self.scheduler)] {
+            stop.send_replace(true);
             if let Err(error) = part.await.map_err(anyhow::Error::from).and_then(|ended| ended) {
                 tracing::warn!("the embedded grid ended badly: {error:#}");
             }

@@ -19,15 +19,17 @@ use crate::project::{Cargo, Project, Wanted};
 const WASM_TARGET: &str = "wasm32-wasip2";
 
 /// The profile that components are built with. A workspace that has one of this name decides for itself.
-const PROFILE: &str = "burla";
+const PROFILE: &str = "burla-component";
 
 /// What the profile is where the workspace has none: optimised, and with the names of functions, which backtraces are made of. They cost
 /// 20 KB; line numbers would cost two megabytes.
-const PROFILE_SETTINGS: &[&str] = &[r#"profile.burla.inherits="release""#, r#"profile.burla.strip="debuginfo""#];
+const PROFILE_SETTINGS: &[&str] =
+    &[r#"profile.burla-component.inherits="release""#, r#"profile.burla-component.strip="debuginfo""#];
 
-/// What makes kernels fast under fuel: a 512×512 matrix product takes 33 ms with these and 154 without, where native code takes 24. Cargo adds
-/// them to the flags of the user's own configuration, and leaves them out where `RUSTFLAGS` is set.
-const RUSTFLAGS: &str = r#"target.wasm32-wasip2.rustflags=["-Ctarget-feature=+simd128", "-Cllvm-args=-unroll-runtime", "-Cllvm-args=-unroll-count=8"]"#;
+/// What makes kernels fast under fuel. Cargo adds them to the flags of the user's own configuration, and leaves them out where `RUSTFLAGS` is
+/// set. Forcing an unroll count on top makes a matrix product faster still, and makes LLVM take 20 GB for a table-driven parser such as csv's:
+/// see `docs/decisions/003-codegen-flags.md`.
+const RUSTFLAGS: &str = r#"target.wasm32-wasip2.rustflags=["-Ctarget-feature=+simd128", "-Cllvm-args=-unroll-runtime"]"#;
 
 /// A component on disk, and what is in it.
 #[derive(Clone, Debug)]

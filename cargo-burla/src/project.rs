@@ -1,6 +1,6 @@
 //! Finds out, from cargo, which package is meant and what is in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cargo_metadata::{Metadata, MetadataCommand, Package, TargetKind};
 
@@ -57,7 +57,11 @@ impl Project {
             command.manifest_path(path);
         }
         let metadata = command.exec().map_err(CommandError::Metadata)?;
-        let package = find_package(&metadata, selection.package.as_deref())?.clone();
+        let package = match &selection.package {
+            Some(name) => package_of_name(&metadata, name)?,
+            None => package_here(&metadata, selection.manifest_path.as_deref())?,
+        };
+        let package = package.clone();
         Ok(Self {
             package,
             wanted: selection.wanted.clone(),
@@ -94,20 +98,27 @@ impl Project {
     }
 }
 
-fn find_package<'a>(metadata: &'a Metadata, name: Option<&str>) -> Result<&'a Package, CommandError> {
+fn package_of_name<'a>(metadata: &'a Metadata, name: &str) -> Result<&'a Package, CommandError> {
     let members = metadata.workspace_packages();
-    let names = |packages: &[&Package]| packages.iter().map(|package| package.name.to_string()).collect();
-    match name {
-        Some(name) => {
-            let found = members.iter().find(|package| package.name == name);
-            found.copied().ok_or_else(|| CommandError::NoSuchPackage { name: name.to_owned(), available: names(&members) })
-        }
-        None => match (metadata.root_package(), members.as_slice()) {
-            (Some(package), _) => Ok(package),
-            (None, [package]) => Ok(*package),
-            (None, members) => Err(CommandError::WhichPackage { available: names(members) }),
-        },
+    let found = members.iter().find(|package| package.name == name);
+    found.copied().ok_or_else(|| CommandError::NoSuchPackage { name: name.to_owned(), available: names(&members) })
+}
+
+/// The package whose manifest was given, or is the nearest above this folder; in a workspace's own folder, its only member.
+fn package_here<'a>(metadata: &'a Metadata, manifest_path: Option<&Path>) -> Result<&'a Package, CommandError> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let nearest = || here.ancestors().map(|folder| folder.join("Cargo.toml")).find(|manifest| manifest.is_file());
+    let manifest = manifest_path.map(|path| here.join(path)).or_else(nearest).and_then(|path| path.canonicalize().ok());
+    let members = metadata.workspace_packages();
+    let is_here = |package: &&&Package| package.manifest_path.as_std_path().canonicalize().ok() == manifest;
+    match (members.iter().find(is_here), members.as_slice()) {
+        (Some(package), _) | (None, [package]) => Ok(package),
+        (None, members) => Err(CommandError::WhichPackage { available: names(members) }),
     }
+}
+
+fn names(packages: &[&Package]) -> Vec<String> {
+    packages.iter().map(|package| package.name.to_string()).collect()
 }
 
 fn list(names: &[String]) -> String {

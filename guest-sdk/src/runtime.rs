@@ -1,5 +1,7 @@
 //! The component's side of the guest contract (`wit/function.wit`): the handler that a node calls, and the panic hook.
 
+use std::io::Write;
+
 use crate::registry::{CallError, dispatch};
 
 #[expect(clippy::allow_attributes_without_reason, reason = "generated code")]
@@ -19,7 +21,10 @@ use bindings::exports::burla::function::handler;
 impl handler::Guest for Handler {
     fn call(name: String, input: Vec<u8>) -> Result<Vec<u8>, handler::CallError> {
         report_panics();
-        dispatch(&name, &input).map_err(|error| match error {
+        let result = dispatch(&name, &input);
+        // What has no newline yet is still in std's buffer, and nothing in a component empties that at the end.
+        let _ = std::io::stdout().flush();
+        result.map_err(|error| match error {
             CallError::Failed(failure) => {
                 handler::CallError::Failed(handler::Failure { message: failure.message, causes: failure.causes })
             }
@@ -36,5 +41,7 @@ fn report_panics() {
         let message = info.payload_as_str().unwrap_or("a panic whose payload is not a text");
         let location = info.location().map(ToString::to_string);
         report::panicked(message, location.as_deref());
+        // Last, because a panic in the middle of printing has the buffer still in use, and this would be the second.
+        let _ = std::io::stdout().flush();
     }));
 }

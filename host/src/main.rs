@@ -134,7 +134,8 @@ mod tests {
     #[test]
     fn a_scheduler_elsewhere_needs_insecure() {
         let config = |url: &str, insecure: &[&str]| {
-            let arguments = ["burla-node", "--scheduler", url, "--data-dir", "/nowhere"].iter().chain(insecure);
+            let arguments = ["burla-node", "--scheduler", url, "--data-dir", "/nowhere"];
+            let arguments = arguments.iter().chain(insecure);
             super::config(Arguments::parse_from(arguments))
         };
         for here in ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1/"] {

@@ -201,8 +201,8 @@ mod tests {
             output.write(*stream, text.as_bytes());
         }
         let tail = output.finish();
-        let printed =
-            recorder.0.lock().unwrap().drain(..).map(|(stream, lines)| (stream, String::from_utf8(lines.to_vec()).unwrap()));
+        let printed = std::mem::take(&mut *recorder.0.lock().unwrap());
+        let printed = printed.into_iter().map(|(stream, lines)| (stream, String::from_utf8(lines.to_vec()).unwrap()));
         (printed.collect(), tail)
     }
 

@@ -32,6 +32,10 @@ pub(crate) fn outcome(error: &wasmtime::Error, sandbox: &mut Sandbox, limits: &L
         }
         (None, Some(Trap::UnreachableCodeReached)) => "the function aborted (wasm `unreachable`)".to_owned(),
         (None, Some(Trap::StackOverflow)) => "the call stack is exhausted: the function recursed too deeply".to_owned(),
+        // The stack that Rust keeps in linear memory lies at its start, so that growing past its end leaves the memory.
+        (None, Some(Trap::MemoryOutOfBounds)) => {
+            "out of bounds memory access: safe code does this only when it recursed too deeply for its 1 MiB of stack".to_owned()
+        }
         (None, Some(trap)) => trap.to_string(),
         (None, None) => format!("{:#}", error.root_cause()),
     };

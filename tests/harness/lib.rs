@@ -1,1 +1,207 @@
+//! What whole-grid tests need: the binaries as users have them, the test guests as a component, and grids of real processes on
+//! loopback ports.
 //!
+//! Nothing here sleeps to wait for something: processes say when they are ready, and every wait has a deadline that fails loudly.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+use cargo_burla::{Cargo, Project, Selection, Wanted, package};
+
+/// How long anything may take before a test fails. A hundred times what it takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The root of this repository.
+pub fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// A binary of this workspace, built as `cargo burla` builds it. Cargo does not build the binaries of other packages for a test, so this asks it
+/// to, once.
+pub fn binary(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "-p", "cargo-burla", "-p", "burla-host", "-p", "burla-scheduler", "--bins"])
+            .current_dir(root())
+            .status()
+            .expect("cargo starts");
+        assert!(status.success(), "the binaries build");
+        // This test is in `target/debug/deps`.
+        let test = std::env::current_exe().expect("this test has a path");
+        test.ancestors().nth(2).expect("two folders up").to_owned()
+    });
+    folder.join(name)
+}
+
+/// Packages the test guests into `target/burla/`, where the client looks for the component of a test, once.
+pub fn guests() -> PathBuf {
+    static COMPONENT: OnceLock<PathBuf> = OnceLock::new();
+    let component = COMPONENT.get_or_init(|| {
+        let selection = Selection {
+            manifest_path: Some(root().join("Cargo.toml")),
+            package: Some("burla-test-guests".to_owned()),
+            wanted: Wanted::Lib,
+        };
+        let project = Project::find(&selection).expect("the guests are a package");
+        let cargo = Cargo { flags: vec!["--quiet".to_owned()], install_target: false };
+        package(&project, &cargo).expect("the guests build").path
+    });
+    component.clone()
+}
+
+/// A daemon, and what it has logged. Killed when dropped.
+pub struct Daemon {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Daemon {
+    /// Starts a daemon and follows its stdout and stderr.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the daemon starts");
+        let log = Arc::new(Mutex::new(String::new()));
+        let (sender, lines) = mpsc::channel();
+        let streams: [Box<dyn Read + Send>; 2] =
+            [Box::new(child.stdout.take().expect("piped")), Box::new(child.stderr.take().expect("piped"))];
+        for stream in streams {
+            let (log, sender) = (Arc::clone(&log), sender.clone());
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    log.lock().expect("no panic while logging").push_str(&format!("{line}\n"));
+                    let _ = sender.send(line);
+                }
+            });
+        }
+        Self { child, log, lines }
+    }
+
+    /// Waits for a line with `text` in it.
+    pub fn wait_for(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(_) => {}
+                Err(_) => panic!("no `{text}` in the log:\n{}", self.log()),
+            }
+        }
+    }
+
+    /// Everything it has logged.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no panic while logging").clone()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill(mut self) {
+        self.child.kill().expect("the daemon can be killed");
+        self.child.wait().expect("the daemon ends");
+    }
+
+    /// Asks it to end, and waits until it has. Returns whether it ended well.
+    pub fn terminate(mut self) -> bool {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the daemon can be signalled");
+        self.child.wait().expect("the daemon ends").success()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A scheduler and nodes, each a process of its own, with folders of their own.
+pub struct LocalGrid {
+    /// The nodes, in the order they were started.
+    pub nodes: Vec<Daemon>,
+    /// The scheduler.
+    pub scheduler: Daemon,
+    /// What jobs are given.
+    pub grid: burla::Grid,
+    /// Where everything is kept, removed at the end.
+    pub folder: tempfile::TempDir,
+}
+
+impl LocalGrid {
+    /// Starts a scheduler and this many nodes of 2 CPUs.
+    pub fn start(nodes: usize) -> Self {
+        guests();
+        let mut grid = Self::without_nodes();
+        for _ in 0..nodes {
+            grid.add_node(&["--cpus", "2"]);
+        }
+        grid
+    }
+
+    /// Starts a scheduler alone.
+    pub fn without_nodes() -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the grid");
+        let scheduler = Daemon::start(
+            Command::new(binary("burla-scheduler"))
+                .args(["--listen", "127.0.0.1:0", "--data-dir"])
+                .arg(folder.path().join("scheduler")),
+        );
+        let line = scheduler.wait_for("listening on ");
+        let url = line.rsplit(' ').next().expect("the line ends in the address").to_owned();
+        Self { nodes: Vec::new(), scheduler, grid: burla::Grid::at(url).expect("the address is one"), folder }
+    }
+
+    /// Starts another node, and waits until it has joined. It keeps compiled components where all tests do, so that each is compiled once.
+    pub fn add_node(&mut self, arguments: &[&str]) {
+        self.add_node_with_data(arguments, &root().join("target/burla-tests"));
+    }
+
+    /// Starts another node that keeps compiled components in `data_dir`.
+    pub fn add_node_with_data(&mut self, arguments: &[&str], data_dir: &Path) {
+        let number = self.nodes.len();
+        std::fs::create_dir_all(self.sandboxes(number)).expect("a folder for sandboxes");
+        let node = Daemon::start(
+            Command::new(binary("burla-node"))
+                .args(["--scheduler", self.grid.url(), "--name", &format!("node-{number}"), "--data-dir"])
+                .arg(data_dir)
+                .arg("--sandbox-dir")
+                .arg(self.sandboxes(number))
+                .args(arguments),
+        );
+        node.wait_for("joined the grid");
+        self.nodes.push(node);
+    }
+
+    /// Where a node makes the directories of its calls.
+    pub fn sandboxes(&self, number: usize) -> PathBuf {
+        self.folder.path().join(format!("sandboxes-{number}"))
+    }
+}
+
+/// Lines that calls printed, as a callback collects them.
+#[derive(Clone, Default)]
+pub struct Lines(Arc<Mutex<Vec<(u64, burla::OutputStream, String)>>>);
+
+impl Lines {
+    /// What to give `.stdout(…)`.
+    pub fn callback(&self) -> burla::Stdout {
+        let lines = self.clone();
+        burla::Stdout::to(move |index, stream, line| {
+            lines.0.lock().expect("no panic while collecting").push((index, stream, line.to_owned()));
+        })
+    }
+
+    /// What came, in the order it came.
+    pub fn take(&self) -> Vec<(u64, burla::OutputStream, String)> {
+        std::mem::take(&mut self.0.lock().expect("no panic while collecting"))
+    }
+}

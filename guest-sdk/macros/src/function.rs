@@ -41,6 +41,10 @@ fn expand_function(item: &ItemFn, signature: &Signature) -> TokenStream {
     let mut inner = item.clone();
     inner.vis = syn::Visibility::Inherited;
     inner.attrs = attributes.into_iter().cloned().collect();
+    if !inner.attrs.iter().any(|attribute| attribute.path().is_ident("inline")) {
+        // Inlined, it would be missing from backtraces.
+        inner.attrs.push(syn::parse_quote!(#[inline(never)]));
+    }
 
     let implementation = implementation(item, signature);
     let deref = deref(item, signature);
@@ -73,7 +77,7 @@ fn implementation(item: &ItemFn, signature: &Signature) -> TokenStream {
         [one] => quote!(#one),
         several => quote!((#(#several),*)),
     };
-    let span = item.sig.output.span();
+    let span = signature.returns.span();
     let (output, call) = if signature.returns_result {
         let output = quote_spanned!(span=> <#returns as ::burla::__private::ResultOf>::Ok);
         let call = quote! {

@@ -7,6 +7,8 @@
 mod function;
 mod render;
 mod signature;
+#[cfg(test)]
+mod tests;
 
 use proc_macro::TokenStream;
 

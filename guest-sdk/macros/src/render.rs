@@ -14,6 +14,7 @@ fn write(tokens: TokenStream, text: &mut String) {
     let mut previous_is_word = false;
     // Whether the last punctuation said that another follows it without a space, as the `-` of `->` does.
     let mut joint = false;
+    let mut after_dash = false;
     for token in tokens {
         let is_word = matches!(token, TokenTree::Ident(_) | TokenTree::Literal(_));
         if is_word && previous_is_word {
@@ -38,18 +39,19 @@ fn write(tokens: TokenStream, text: &mut String) {
                     text.push(' ');
                 }
                 text.push(punct.as_char());
-                let arrow_ends = punct.as_char() == '>' && joint;
+                let arrow_ends = punct.as_char() == '>' && after_dash;
                 let type_follows = punct.as_char() == ':' && punct.spacing() == Spacing::Alone && !joint;
                 if matches!(punct.as_char(), ',' | ';' | '+' | '=') || arrow_ends || type_follows {
                     text.push(' ');
                 }
+                after_dash = punct.as_char() == '-';
                 joint = punct.spacing() == Spacing::Joint && punct.as_char() != '\'';
                 previous_is_word = false;
                 continue;
             }
             word => text.push_str(&word.to_string()),
         }
-        joint = false;
+        (joint, after_dash) = (false, false);
         previous_is_word = is_word;
     }
 }

@@ -4,7 +4,7 @@
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::visit::Visit;
-use syn::{Error, FnArg, ItemFn, PathArguments, ReturnType, Type};
+use syn::{Error, FnArg, ItemFn, PathArguments, ReturnType, Safety, Type};
 
 /// What the expansion needs to know of a function that may be one.
 pub(crate) struct Signature {
@@ -64,7 +64,7 @@ impl Refusals {
                 "a Burla function cannot be async: remove `async`; the calls run at the same time anyway, each in its own instance",
             );
         }
-        if let Some(token) = &signature.unsafety {
+        if let Safety::Unsafe(token) = &signature.safety {
             self.refuse(
                 token,
                 "a Burla function cannot be unsafe: remove `unsafe`, and put the unsafe block inside the function",
@@ -161,7 +161,7 @@ impl<'ast> Visit<'ast> for Borrowed<'_> {
     }
 
     // What a `fn(&T)` type or the error of a `Result` names inside is not our business where it is not part of the value.
-    fn visit_type_bare_fn(&mut self, ty: &'ast syn::TypeBareFn) {
+    fn visit_type_fn_ptr(&mut self, ty: &'ast syn::TypeFnPtr) {
         let role = self.role;
         self.refusals
             .refuse(ty, &format!("a {role} of a Burla function cannot be a function: send a value that says which one to call"));

@@ -1,1 +1,410 @@
+//! The grid as a whole: events in, actions out, no clock and no network.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use burla_proto::convert::Work;
+use burla_types::{Digest, Limits};
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn node_id(number: u8) -> NodeId {
+    NodeId::from_bytes([number; 16])
+}
+
+fn job_id(number: u8) -> JobId {
+    JobId::from_bytes([number; 16])
+}
+
+fn node(cpus: u64) -> NodeSpec {
+    let capacity = Resources { cpu_millis: cpus * 1000, memory_bytes: 64 << 30 };
+    NodeSpec { name: "node".into(), capacity, calls_max: 1000 }
+}
+
+fn job(parallelism_max: u64) -> JobSpec {
+    let limits = Limits { memory_bytes_max: 4 << 30, fuel_max: None, wall_time_max: None };
+    let work = Work { digest: Digest::of(b"x"), function: "a::f".into(), limits, env: BTreeMap::new(), wants_output: true };
+    JobSpec { name: "job".into(), work: Arc::new(work), cpu_millis: 1000, memory_bytes: None, parallelism_max }
+}
+
+fn inputs(count: usize) -> Vec<Bytes> {
+    vec![Bytes::from_static(b"input"); count]
+}
+
+/// A grid, and a world that does what the grid says: nodes run calls when told to, clients take what they are told.
+#[derive(Default)]
+struct World {
+    grid: Grid,
+    now: Duration,
+    /// What each node was told to run and has not ended, in order.
+    running: BTreeMap<NodeId, Vec<(JobId, CallToRun)>>,
+    /// How many calls of each job a node may run at one time.
+    slots: BTreeMap<(NodeId, JobId), u64>,
+    told: BTreeMap<JobId, Vec<CallUpdate>>,
+    untaken: BTreeMap<JobId, usize>,
+    waiting: BTreeMap<JobId, Option<String>>,
+    ended: BTreeMap<JobId, Result<JobSummary, GridError>>,
+    inputs_paused: BTreeMap<JobId, bool>,
+    output_paused: BTreeMap<JobId, bool>,
+    stopped: Vec<(NodeId, JobId)>,
+}
+
+impl World {
+    fn happens(&mut self, event: Event) {
+        if let Event::NodeLeft(node) = &event {
+            self.running.remove(node);
+            self.slots.retain(|(of, _), _| of != node);
+        }
+        for action in self.grid.handle(Timestamp(self.now), event) {
+            match action {
+                Action::ToNode(node, command) => self.to_node(node, command),
+                Action::ToClient(job, ClientUpdate::Calls(calls)) => {
+                    *self.untaken.entry(job).or_default() += calls.iter().map(WireSize::wire_bytes).sum::<usize>();
+                    self.told.entry(job).or_default().extend(calls);
+                }
+                Action::ToClient(job, ClientUpdate::Waiting(reason)) => {
+                    self.waiting.insert(job, reason);
+                }
+                Action::ToClient(job, ClientUpdate::Ended(result)) => {
+                    assert!(self.ended.insert(job, result).is_none(), "a job ends once");
+                }
+                Action::SetInputsPaused(job, paused) => {
+                    self.inputs_paused.insert(job, paused);
+                }
+            }
+        }
+    }
+
+    fn to_node(&mut self, node: NodeId, command: NodeCommand) {
+        let running = self.running.entry(node).or_default();
+        match command {
+            NodeCommand::StartJob(..) => {}
+            NodeCommand::SetSlots(job, slots) => {
+                self.slots.insert((node, job), slots);
+            }
+            NodeCommand::RunCalls(job, calls) => running.extend(calls.into_iter().map(|call| (job, call))),
+            NodeCommand::SetOutputPaused(job, paused) => {
+                self.output_paused.insert(job, paused);
+            }
+            NodeCommand::StopJob(job) => {
+                running.retain(|(of, _)| *of != job);
+                self.slots.remove(&(node, job));
+                self.stopped.push((node, job));
+            }
+        }
+    }
+
+    fn joins(&mut self, number: u8, cpus: u64) {
+        self.happens(Event::NodeJoined(node_id(number), node(cpus)));
+    }
+
+    fn opens(&mut self, number: u8, spec: JobSpec, count: usize) {
+        self.happens(Event::JobOpened(job_id(number), spec));
+        self.happens(Event::InputsArrived(job_id(number), inputs(count)));
+        self.happens(Event::InputsClosed(job_id(number)));
+    }
+
+    /// How many calls of a job a node would run at this moment: the first of those it has, as far as it has slots.
+    fn runs_now(&self, node: NodeId, job: JobId) -> u64 {
+        let sent = self.running.get(&node).map_or(0, |calls| calls.iter().filter(|(of, _)| *of == job).count() as u64);
+        sent.min(self.slots.get(&(node, job)).copied().unwrap_or(0))
+    }
+
+    fn runs_now_everywhere(&self, job: JobId) -> u64 {
+        self.running.keys().map(|node| self.runs_now(*node, job)).sum()
+    }
+
+    /// The oldest call of a node ends.
+    fn one_ends(&mut self, node: NodeId) -> bool {
+        let Some(calls) = self.running.get_mut(&node).filter(|calls| !calls.is_empty()) else { return false };
+        let (job, call) = calls.remove(0);
+        self.reports(node, job, call, ended(Outcome::Done(Bytes::new())));
+        true
+    }
+
+    fn reports(&mut self, node: NodeId, job: JobId, call: CallToRun, report: CallReport) {
+        let news = CallNews {
+            index: call.index,
+            attempt: call.attempt,
+            report,
+            wall_time: Duration::from_micros(20),
+            memory_bytes_peak: 2 << 20,
+        };
+        self.happens(Event::CallsReported(node, job, vec![news]));
+    }
+
+    fn all_end(&mut self) {
+        let nodes: Vec<_> = self.running.keys().copied().collect();
+        while nodes.iter().any(|node| self.one_ends(*node)) {}
+    }
+
+    fn indices_told(&self, job: JobId) -> Vec<u64> {
+        let ends = self.told.get(&job).into_iter().flatten();
+        let mut indices: Vec<_> =
+            ends.filter(|update| matches!(update.report, CallReport::Ended { .. })).map(|update| update.index).collect();
+        indices.sort_unstable();
+        indices
+    }
+}
+
+fn ended(outcome: Outcome) -> CallReport {
+    CallReport::Ended { outcome, stderr_tail: String::new() }
+}
+
+#[test]
+fn a_job_runs_to_its_end() {
+    let mut world = World::default();
+    world.joins(1, 2);
+    world.opens(1, job(u64::MAX), 5);
+    assert_eq!(world.runs_now_everywhere(job_id(1)), 2);
+    world.now = SECOND;
+    world.all_end();
+    assert_eq!(world.indices_told(job_id(1)), [0, 1, 2, 3, 4]);
+    assert_eq!(world.ended[&job_id(1)], Ok(JobSummary { calls: 5, calls_failed: 0, elapsed: SECOND }));
+    assert_eq!(world.stopped, [(node_id(1), job_id(1))]);
+}
+
+#[test]
+fn a_job_without_inputs_ends_at_once_even_without_nodes() {
+    let mut world = World::default();
+    world.opens(1, job(u64::MAX), 0);
+    assert_eq!(world.ended[&job_id(1)], Ok(JobSummary { calls: 0, calls_failed: 0, elapsed: Duration::ZERO }));
+}
+
+#[test]
+fn a_job_that_waits_says_for_what() {
+    let mut world = World::default();
+    world.opens(1, job(u64::MAX), 1);
+    assert!(world.waiting[&job_id(1)].as_ref().unwrap().contains("no node has joined"));
+    world.joins(1, 1);
+    assert_eq!(world.waiting[&job_id(1)], None);
+    world.opens(2, job(u64::MAX), 1);
+    assert!(world.waiting[&job_id(2)].as_ref().unwrap().contains("1 CPUs"));
+    world.all_end();
+    assert_eq!(world.waiting[&job_id(2)], None);
+}
+
+#[test]
+fn what_no_node_could_ever_run_is_refused() {
+    let mut world = World::default();
+    world.joins(1, 2);
+    world.joins(2, 4);
+    world.opens(1, JobSpec { cpu_millis: 8000, ..job(u64::MAX) }, 1);
+    let Err(GridError::NoNodeFits { wanted, largest }) = &world.ended[&job_id(1)] else { panic!("{:?}", world.ended) };
+    assert_eq!((wanted.cpu_millis, largest.cpu_millis), (8000, 4000));
+    // Also when the first node comes after the job.
+    let mut world = World::default();
+    world.opens(1, JobSpec { memory_bytes: Some(65 << 30), ..job(u64::MAX) }, 1);
+    world.joins(1, 2);
+    assert!(matches!(world.ended[&job_id(1)], Err(GridError::NoNodeFits { .. })));
+}
+
+#[test]
+fn memory_binds_as_cpus_do() {
+    let mut world = World::default();
+    world.joins(1, 100);
+    world.opens(1, JobSpec { memory_bytes: Some(16 << 30), ..job(u64::MAX) }, 100);
+    assert_eq!(world.runs_now_everywhere(job_id(1)), 4);
+}
+
+#[test]
+fn a_lost_node_loses_no_call() {
+    let mut world = World::default();
+    world.joins(1, 2);
+    world.joins(2, 2);
+    world.opens(1, job(u64::MAX), 10);
+    world.happens(Event::NodeLeft(node_id(1)));
+    world.all_end();
+    assert_eq!(world.indices_told(job_id(1)), (0..10).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_call_that_loses_three_nodes_is_lost() {
+    let mut world = World::default();
+    for number in 1..=3 {
+        if number == 1 {
+            world.joins(1, 1);
+            world.opens(1, job(u64::MAX), 1);
+        } else {
+            world.joins(number, 1);
+        }
+        assert_eq!(world.running[&node_id(number)][0].1.attempt, Attempt(u32::from(number)));
+        world.happens(Event::NodeLeft(node_id(number)));
+    }
+    let CallReport::Ended { outcome: Outcome::Lost { reason }, .. } = &world.told[&job_id(1)][0].report else { panic!() };
+    assert!(reason.contains("3 times"), "{reason}");
+    assert_eq!(world.ended[&job_id(1)].as_ref().unwrap().calls_failed, 1);
+}
+
+#[test]
+fn an_attempt_that_was_given_up_cannot_end_the_call() {
+    let mut world = World::default();
+    world.joins(1, 1);
+    world.opens(1, job(u64::MAX), 1);
+    let (job, first) = world.running[&node_id(1)][0].clone();
+    world.happens(Event::NodeLeft(node_id(1)));
+    world.joins(2, 1);
+    world.reports(node_id(1), job, first.clone(), ended(Outcome::Done(Bytes::new())));
+    world.reports(node_id(2), job, first, ended(Outcome::Done(Bytes::new())));
+    assert!(world.indices_told(job).is_empty());
+    world.all_end();
+    assert_eq!(world.indices_told(job), [0]);
+}
+
+#[test]
+fn a_job_that_is_abandoned_or_unusable_gives_everything_back() {
+    for event in [Event::JobAbandoned(job_id(1)), Event::JobUnusable(job_id(1), "bad".into())] {
+        let mut world = World::default();
+        world.joins(1, 2);
+        world.opens(1, job(u64::MAX), 10);
+        world.opens(2, job(u64::MAX), 10);
+        assert_eq!(world.runs_now_everywhere(job_id(2)), 0);
+        world.happens(event);
+        assert_eq!(world.stopped, [(node_id(1), job_id(1))]);
+        assert_eq!(world.runs_now_everywhere(job_id(2)), 2);
+    }
+}
+
+#[test]
+fn a_client_that_does_not_take_what_it_is_told_is_told_no_more() {
+    let mut world = World::default();
+    world.joins(1, 1);
+    world.happens(Event::JobOpened(job_id(1), job(u64::MAX)));
+    world.happens(Event::InputsArrived(job_id(1), inputs(10)));
+    let (job, call) = world.running[&node_id(1)][0].clone();
+    let lines = CallReport::Printed(burla_types::OutputStream::Stdout, Bytes::from(vec![b'x'; 40 << 20]));
+    world.reports(node_id(1), job, call, lines);
+    assert!(world.output_paused[&job]);
+    world.all_end();
+    assert_eq!(world.indices_told(job), [0], "no call was started while the client was behind");
+    let untaken = world.untaken[&job];
+    world.happens(Event::ClientTook(job, untaken));
+    assert!(!world.output_paused[&job]);
+    world.all_end();
+    assert_eq!(world.indices_told(job).len(), 10);
+}
+
+#[test]
+fn inputs_are_held_back_when_too_many_wait() {
+    let mut world = World::default();
+    world.happens(Event::JobOpened(job_id(1), job(u64::MAX)));
+    let large = || vec![Bytes::from(vec![0; 50 << 20])];
+    for _ in 0..3 {
+        assert!(!world.inputs_paused.contains_key(&job_id(1)));
+        world.happens(Event::InputsArrived(job_id(1), large()));
+    }
+    assert!(world.inputs_paused[&job_id(1)]);
+    world.joins(1, 8);
+    world.one_ends(node_id(1));
+    assert!(world.inputs_paused[&job_id(1)], "not before half of it is gone");
+    world.all_end();
+    assert!(!world.inputs_paused[&job_id(1)]);
+}
+
+#[test]
+fn calls_that_need_more_memory_than_guessed_reserve_it() {
+    let mut world = World::default();
+    world.joins(1, 100);
+    world.opens(1, job(u64::MAX), 1000);
+    assert_eq!(world.runs_now_everywhere(job_id(1)), 100);
+    let (job, call) = world.running.get_mut(&node_id(1)).unwrap().remove(0);
+    let news = CallNews {
+        index: call.index,
+        attempt: call.attempt,
+        report: ended(Outcome::Done(Bytes::new())),
+        wall_time: SECOND,
+        memory_bytes_peak: 4 << 30,
+    };
+    world.happens(Event::CallsReported(node_id(1), job, vec![news]));
+    // What runs goes on; nobody else gets what is not there any more.
+    world.opens(2, super::tests::job(u64::MAX), 10);
+    assert_eq!(world.runs_now_everywhere(job_id(2)), 0);
+}
+
+/// What a random history is made of.
+#[derive(Clone, Debug)]
+enum Step {
+    Join(u8),
+    Leave(u8),
+    Inputs(u8, usize),
+    Close(u8),
+    End(u8, u8),
+    Abandon(u8),
+    Take(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => (1..5u8).prop_map(Step::Join),
+        1 => (1..5u8).prop_map(Step::Leave),
+        4 => (1..4u8, 1..30usize).prop_map(|(job, count)| Step::Inputs(job, count)),
+        1 => (1..4u8).prop_map(Step::Close),
+        12 => (1..5u8, 1..20u8).prop_map(|(node, count)| Step::End(node, count)),
+        1 => (1..4u8).prop_map(Step::Abandon),
+        2 => (1..4u8).prop_map(Step::Take),
+    ]
+}
+
+proptest! {
+    /// Whatever happens in whatever order: a job's calls end at most once each; no node runs more than it has, no job more than it may, at any
+    /// moment; and when nodes stay and inputs end, so do jobs.
+    #[test]
+    fn any_history_keeps_the_invariants(steps in prop::collection::vec(step(), 0..120), parallelism in 1..6u64) {
+        let mut world = World::default();
+        let mut given: BTreeMap<u8, usize> = BTreeMap::new();
+        let mut abandoned = Vec::new();
+        for number in 1..4u8 {
+            world.happens(Event::JobOpened(job_id(number), job(if number == 1 { parallelism } else { u64::MAX })));
+        }
+        let mut closed = Vec::new();
+        for step in steps {
+            match step {
+                Step::Join(number) if !world.grid.nodes.contains_key(&node_id(number)) => world.joins(number, 3),
+                Step::Join(_) => {}
+                Step::Leave(number) => world.happens(Event::NodeLeft(node_id(number))),
+                Step::Inputs(number, count) if !closed.contains(&number) => {
+                    *given.entry(number).or_default() += count;
+                    world.happens(Event::InputsArrived(job_id(number), inputs(count)));
+                }
+                Step::Inputs(..) => {}
+                Step::Close(number) => {
+                    closed.push(number);
+                    world.happens(Event::InputsClosed(job_id(number)));
+                }
+                Step::End(number, count) => {
+                    for _ in 0..count {
+                        world.one_ends(node_id(number));
+                    }
+                }
+                Step::Abandon(number) => {
+                    abandoned.push(number);
+                    world.happens(Event::JobAbandoned(job_id(number)));
+                }
+                Step::Take(number) => {
+                    let untaken = world.untaken.insert(job_id(number), 0).unwrap_or(0);
+                    world.happens(Event::ClientTook(job_id(number), untaken));
+                }
+            }
+            prop_assert!(world.runs_now_everywhere(job_id(1)) <= parallelism);
+            for node in world.running.keys() {
+                let at_once: u64 = (1..4).map(|number| world.runs_now(*node, job_id(number))).sum();
+                prop_assert!(at_once <= 3, "{at_once} calls of one CPU each on a node of three");
+            }
+        }
+        world.joins(9, 3);
+        for number in 1..4u8 {
+            world.happens(Event::InputsClosed(job_id(number)));
+        }
+        world.all_end();
+        for number in (1..4u8).filter(|number| !abandoned.contains(number)) {
+            let told = world.indices_told(job_id(number));
+            prop_assert_eq!(told, (0..given.get(&number).copied().unwrap_or(0) as u64).collect::<Vec<_>>());
+            prop_assert!(world.ended.contains_key(&job_id(number)));
+        }
+    }
+}

@@ -1,0 +1,3 @@
+#[burla::function]
+#[inline]
+fn nothing() {}

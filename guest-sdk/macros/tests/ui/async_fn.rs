@@ -1,0 +1,6 @@
+#[burla::function]
+async fn fetches(url: String) -> String {
+    url
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+pub struct Silent;
+
+#[burla::function]
+fn fails() -> Result<(), Silent> {
+    Err(Silent)
+}
+
+fn main() {}

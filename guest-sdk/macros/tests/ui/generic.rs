@@ -1,0 +1,6 @@
+#[burla::function]
+fn same<T>(value: T) -> T {
+    value
+}
+
+fn main() {}

@@ -1,0 +1,4 @@
+#[burla::function]
+struct Doubles;
+
+fn main() {}

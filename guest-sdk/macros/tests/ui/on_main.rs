@@ -1,0 +1,2 @@
+#[burla::function]
+fn main() {}
