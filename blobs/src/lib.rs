@@ -28,11 +28,9 @@ impl BlobDir {
 
     /// The bytes of a blob, or `None` where there is none of that name. Reading makes it the last to go.
     pub fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        let path = self.folder.join(name);
-        match fs::read(&path) {
+        match fs::read(self.folder.join(name)) {
             Ok(bytes) => {
-                // Only the order of eviction depends on it, so a file that cannot be touched is no reason to fail.
-                let _ = File::open(&path).and_then(|file| file.set_times(FileTimes::new().set_modified(SystemTime::now())));
+                self.touch(name);
                 Ok(Some(bytes))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -40,9 +38,12 @@ impl BlobDir {
         }
     }
 
-    /// Whether there is a blob of that name.
-    pub fn contains(&self, name: &str) -> bool {
-        self.folder.join(name).is_file()
+    /// Makes a blob the last to go, and says whether there is one of that name.
+    pub fn touch(&self, name: &str) -> bool {
+        let Ok(file) = File::open(self.folder.join(name)) else { return false };
+        // Only the order of eviction depends on it, so a file that cannot be touched is no reason to fail.
+        let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
+        true
     }
 
     /// Writes a blob, replacing one of the same name, and then makes room within the cap.
@@ -118,7 +119,7 @@ mod tests {
         assert_eq!(blobs.get("a").unwrap().as_deref(), Some(&b"two"[..]));
         blobs.remove("a").unwrap();
         blobs.remove("a").unwrap();
-        assert!(!blobs.contains("a"));
+        assert!(!blobs.touch("a"));
     }
 
     #[test]
@@ -129,7 +130,7 @@ mod tests {
             last_used(&blobs, name, seconds);
         }
         blobs.put("last", b"1234").unwrap();
-        let left: Vec<_> = ["older", "old", "new", "last"].into_iter().filter(|name| blobs.contains(name)).collect();
+        let left: Vec<_> = ["older", "old", "new", "last"].into_iter().filter(|name| blobs.touch(name)).collect();
         assert_eq!(left, ["old", "new", "last"]);
     }
 
@@ -138,6 +139,6 @@ mod tests {
         let (_folder, blobs) = open(2);
         blobs.put("a", b"1").unwrap();
         blobs.put("big", b"123").unwrap();
-        assert!(blobs.contains("big") && !blobs.contains("a"));
+        assert!(blobs.touch("big") && !blobs.touch("a"));
     }
 }

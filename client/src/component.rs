@@ -1,6 +1,8 @@
 //! Finds the component that belongs to this program, and refuses one that was built from other sources.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use burla_guest::Function;
 use burla_types::Digest;
@@ -20,21 +22,38 @@ const FOLDERS_UP_MAX: usize = 4;
 pub(crate) struct Component {
     pub(crate) digest: Digest,
     pub(crate) bytes: Bytes,
+    description: Arc<Description>,
 }
 
 impl Component {
     /// Finds, reads and checks the component that holds `F`.
     pub(crate) fn of<F: Function>() -> Result<Self> {
         let path = find(F::NAME)?;
-        let bytes = std::fs::read(&path).map_err(|source| unreadable(&path, source))?;
-        let description = Description::read(&bytes).map_err(|source| unreadable(&path, source))?;
-        let digest = Digest::of(&bytes);
-        check::<F>(&description).map_err(|difference| Error::StaleComponent {
+        let component = Self::read(&path)?;
+        check::<F>(&component.description).map_err(|difference| Error::StaleComponent {
             path: path.display().to_string(),
-            digest,
+            digest: component.digest,
             difference,
         })?;
-        Ok(Self { digest, bytes: bytes.into() })
+        Ok(component)
+    }
+
+    /// Reads a component, unless it is the one that the last job read. Hashing it takes longer than a small job.
+    fn read(path: &Path) -> Result<Self> {
+        static LAST: Mutex<Option<(PathBuf, SystemTime, u64, Component)>> = Mutex::new(None);
+        let metadata = std::fs::metadata(path).map_err(|source| unreadable(path, source))?;
+        let modified = metadata.modified().map_err(|source| unreadable(path, source))?;
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((last_path, last_modified, len, component)) = &*last
+            && (last_path.as_path(), *last_modified, *len) == (path, modified, metadata.len())
+        {
+            return Ok(component.clone());
+        }
+        let bytes = std::fs::read(path).map_err(|source| unreadable(path, source))?;
+        let description = Description::read(&bytes).map_err(|source| unreadable(path, source))?;
+        let component = Self { digest: Digest::of(&bytes), bytes: bytes.into(), description: Arc::new(description) };
+        *last = Some((path.to_owned(), modified, metadata.len(), component.clone()));
+        Ok(component)
     }
 }
 

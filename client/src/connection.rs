@@ -84,7 +84,7 @@ impl Connection {
 }
 
 fn chunks(component: &Component) -> impl Iterator<Item = v1::ComponentChunk> + Send + 'static {
-    let Component { digest, bytes } = component.clone();
+    let Component { digest, bytes, .. } = component.clone();
     (0..bytes.len()).step_by(COMPONENT_CHUNK_BYTES).map(move |start| v1::ComponentChunk {
         digest: if start == 0 { convert::digest_bytes(digest) } else { Bytes::new() },
         data: bytes.slice(start..bytes.len().min(start + COMPONENT_CHUNK_BYTES)),

@@ -1,32 +1,56 @@
 //! The components of the grid, by digest.
 
 use std::io;
+use std::num::NonZero;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burla_blobs::BlobDir;
 use burla_types::component::Description;
 use burla_types::{Digest, GridError};
 use bytes::Bytes;
+use lru::LruCache;
 
 /// What components may take on disk: tens of thousands of the usual few hundred kilobytes. One that is evicted is uploaded again by the
 /// next client that needs it.
 const COMPONENTS_BYTES_MAX: u64 = 8 << 30;
 
+/// Descriptions that are kept in memory, so that a component is read and hashed once and not with every job.
+const DESCRIBED_MAX: NonZero<usize> = NonZero::new(1024).expect("not zero");
+
 /// Where components are kept between jobs and restarts.
 #[derive(Debug)]
 pub struct Components {
     blobs: BlobDir,
+    described: Mutex<LruCache<Digest, Arc<Description>>>,
 }
 
 impl Components {
     /// Opens the store below `data_dir`.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
-        Ok(Self { blobs: BlobDir::open(data_dir.join("components"), COMPONENTS_BYTES_MAX)? })
+        let blobs = BlobDir::open(data_dir.join("components"), COMPONENTS_BYTES_MAX)?;
+        Ok(Self { blobs, described: Mutex::new(LruCache::new(DESCRIBED_MAX)) })
     }
 
     /// Whether the component is here, whole. One that was altered on disk counts as missing, so that it is uploaded again.
     pub(crate) fn has(&self, digest: Digest) -> bool {
-        self.get(digest).is_ok()
+        self.description(digest).is_ok()
+    }
+
+    /// What a component says of itself, which stays true for as long as its name does. The bytes were checked when they were described, and are
+    /// again by every node that downloads them.
+    fn description(&self, digest: Digest) -> Result<Arc<Description>, GridError> {
+        let known = self.described().get(&digest).cloned();
+        if let Some(description) = known.filter(|_| self.blobs.touch(&digest.to_string())) {
+            return Ok(description);
+        }
+        let description = Arc::new(describe(&self.get(digest)?)?);
+        self.described().put(digest, Arc::clone(&description));
+        Ok(description)
+    }
+
+    fn described(&self) -> MutexGuard<'_, LruCache<Digest, Arc<Description>>> {
+        self.described.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The bytes of a component, which are what their digest says.
@@ -42,6 +66,7 @@ impl Components {
         };
         if digest.verify(&bytes).is_err() {
             tracing::warn!(%digest, "a component was altered on disk; it has to be uploaded again");
+            self.described().pop(&digest);
             if let Err(error) = self.blobs.remove(&name) {
                 tracing::error!(%error, %digest, "cannot remove an altered component");
             }
@@ -62,11 +87,11 @@ impl Components {
 
     /// Checks that the component has this function.
     pub(crate) fn check_function(&self, digest: Digest, name: &str) -> Result<(), GridError> {
-        let description = describe(&self.get(digest)?)?;
+        let description = self.description(digest)?;
         if description.function(name).is_some() {
             return Ok(());
         }
-        let available = description.functions.into_iter().map(|function| function.name.into_owned()).collect();
+        let available = description.functions.iter().map(|function| function.name.clone().into_owned()).collect();
         Err(GridError::UnknownFunction { name: name.to_owned(), available })
     }
 }
@@ -110,6 +135,6 @@ mod tests {
         let digest = Digest::of(b"right");
         components.blobs.put(&digest.to_string(), b"wrong").unwrap();
         assert_eq!(components.get(digest), Err(GridError::UnknownComponent(digest)));
-        assert!(!components.blobs.contains(&digest.to_string()));
+        assert!(!components.blobs.touch(&digest.to_string()));
     }
 }

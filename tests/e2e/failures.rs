@@ -50,7 +50,7 @@ fn what_webassembly_does_not_allow_is_named() {
         (error_of(&grid, failing::exits, 3), "exit code 3"),
         (error_of(&grid, failing::exits, 0), "exit code 0"),
         (error_of(&grid, failing::aborts, ()), "aborted"),
-        (error_of(&grid, failing::traps, 0), "unreachable"),
+        (error_of(&grid, failing::traps, ()), "unreachable"),
     ] {
         assert_eq!(error.kind, CallErrorKind::Trapped, "{error}");
         assert!(error.message.contains(part), "no `{part}` in {error}");

@@ -30,9 +30,10 @@ pub fn binary(name: &str) -> PathBuf {
             .status()
             .expect("cargo starts");
         assert!(status.success(), "the binaries build");
-        // This test is in `target/debug/deps`.
-        let test = std::env::current_exe().expect("this test has a path");
-        test.ancestors().nth(2).expect("two folders up").to_owned()
+        // A test is in `target/debug/deps`, a benchmark in `target/debug`.
+        let this = std::env::current_exe().expect("this test has a path");
+        let folder = this.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
+        folder.expect("it is in a folder").to_owned()
     });
     folder.join(name)
 }
@@ -40,17 +41,16 @@ pub fn binary(name: &str) -> PathBuf {
 /// Packages the test guests into `target/burla/`, where the client looks for the component of a test, once.
 pub fn guests() -> PathBuf {
     static COMPONENT: OnceLock<PathBuf> = OnceLock::new();
-    let component = COMPONENT.get_or_init(|| {
-        let selection = Selection {
-            manifest_path: Some(root().join("Cargo.toml")),
-            package: Some("burla-test-guests".to_owned()),
-            wanted: Wanted::Lib,
-        };
-        let project = Project::find(&selection).expect("the guests are a package");
-        let cargo = Cargo { flags: vec!["--quiet".to_owned()], install_target: false };
-        package(&project, &cargo).expect("the guests build").path
-    });
-    component.clone()
+    COMPONENT.get_or_init(|| component("burla-test-guests")).clone()
+}
+
+/// Packages the library of a package of this workspace into `target/burla/`.
+pub fn component(name: &str) -> PathBuf {
+    let manifest_path = Some(root().join("Cargo.toml"));
+    let selection = Selection { manifest_path, package: Some(name.to_owned()), wanted: Wanted::Lib };
+    let project = Project::find(&selection).expect("it is a package");
+    let cargo = Cargo { flags: vec!["--quiet".to_owned()], install_target: false };
+    package(&project, &cargo).expect("it builds").path
 }
 
 /// A daemon, and what it has logged. Killed when dropped.
