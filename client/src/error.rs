@@ -157,8 +157,8 @@ impl fmt::Debug for Error {
             return fmt::Debug::fmt(error, f);
         }
         fmt::Display::fmt(self, f)?;
-        let causes = std::iter::successors(std::error::Error::source(self), |error| (*error).source());
-        causes.map(|cause| write!(f, "\n  caused by: {cause}")).collect()
+        let mut causes = std::iter::successors(std::error::Error::source(self), |error| (*error).source());
+        causes.try_for_each(|cause| write!(f, "\n  caused by: {cause}"))
     }
 }
 
@@ -205,6 +205,7 @@ pub enum CallErrorKind {
 impl CallError {
     /// The error a call ended with, or its encoded output.
     #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "a component has no calls of its own"))]
+    #[expect(clippy::result_large_err, reason = "one that failed is rare, and boxing it would be in the way of its user")]
     pub(crate) fn from_outcome(index: u64, outcome: Outcome, stderr_tail: String) -> Result<bytes::Bytes, Self> {
         let mut error = Self {
             index,

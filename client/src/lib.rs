@@ -31,6 +31,8 @@
 //!
 //! On wasm this crate is only the guest SDK: a component holds functions and cannot start jobs, so steps 2 to 5 are not built.
 
+#![warn(missing_docs)]
+
 #[cfg(not(target_family = "wasm"))]
 mod calls;
 #[cfg(not(target_family = "wasm"))]

@@ -88,6 +88,7 @@ impl<T, E: Display> ResultOf for Result<T, E> {
 }
 
 #[cfg(test)]
+#[expect(clippy::needless_borrow, reason = "as the macro writes it, for every type alike")]
 mod tests {
     use std::io;
 

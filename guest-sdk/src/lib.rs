@@ -5,7 +5,7 @@
 //! 1. [`macro@function`] turns a `fn` into a type that is a [`Function`], and can still be called;
 //! 2. on wasm it also registers the function, and writes a [`FunctionInfo`] into the component's `burla:functions` section;
 //! 3. for each call the node makes a fresh instance and enters the handler (`runtime.rs`), which finds the function by
-//!    name, decodes the input, calls it, and encodes the output or the error ([`failure`]).
+//!    name, decodes the input, calls it, and encodes the output or the error (`failure.rs`).
 
 mod failure;
 mod registry;

@@ -138,7 +138,7 @@ impl Bare {
     fn run(&self, calls: i64, threads: usize) {
         let outputs: HashSet<usize> = std::thread::scope(|scope| {
             let threads: Vec<_> =
-                (0..threads).map(|_| scope.spawn(|| (0..calls / threads as i64).map(|_| self.call()).last().unwrap())).collect();
+                (0..threads).map(|_| scope.spawn(|| (0..calls / threads as i64).map(|_| self.call()).max().unwrap())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         assert_eq!(outputs, HashSet::from([1]), "each returned one byte of MessagePack");

@@ -1,5 +1,7 @@
 //! Jobs on grids of real processes.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod calls;
 mod daemons;
 mod failures;

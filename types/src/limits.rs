@@ -41,7 +41,7 @@ pub struct Resources {
 impl Resources {
     /// How many slots of `one` fit into these at the same time.
     pub fn slots_of(&self, one: Resources) -> u64 {
-        let by = |have: u64, need: u64| if need == 0 { u64::MAX } else { have / need };
+        let by = |have: u64, need: u64| have.checked_div(need).unwrap_or(u64::MAX);
         by(self.cpu_millis, one.cpu_millis).min(by(self.memory_bytes, one.memory_bytes))
     }
 

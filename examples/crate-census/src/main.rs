@@ -29,8 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     let fates: Vec<Fate> = match flags.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => on_the_grid(&files)?,
-        ["--one-thread"] => files.iter().map(|file| here(file)).collect(),
-        ["--rayon"] => files.par_iter().map(|file| here(file)).collect(),
+        ["--one-thread"] => files.iter().map(here).collect(),
+        ["--rayon"] => files.par_iter().map(here).collect(),
         other => return Err(format!("unknown flags {other:?}: give --one-thread, --rayon, or none for the grid").into()),
     };
     eprintln!("counted {} files in {:.2} s", files.len(), started.elapsed().as_secs_f64());

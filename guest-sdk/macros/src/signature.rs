@@ -170,10 +170,10 @@ impl<'ast> Visit<'ast> for Borrowed<'_> {
     fn visit_path_segment(&mut self, segment: &'ast syn::PathSegment) {
         // `Result<T, E>`: only the output travels, the error is displayed where it happens. `Box<dyn Error>` is the usual one.
         if segment.ident == "Result" && self.role == "return value" {
-            if let PathArguments::AngleBracketed(arguments) = &segment.arguments {
-                if let Some(output) = arguments.args.first() {
-                    self.visit_generic_argument(output);
-                }
+            if let PathArguments::AngleBracketed(arguments) = &segment.arguments
+                && let Some(output) = arguments.args.first()
+            {
+                self.visit_generic_argument(output);
             }
             return;
         }

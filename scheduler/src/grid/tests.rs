@@ -62,7 +62,7 @@ impl World {
         }
         for action in self.grid.handle(Timestamp(self.now), event) {
             match action {
-                Action::ToNode(node, command) => self.to_node(node, command),
+                Action::ToNode(node, command) => self.at_node(node, command),
                 Action::ToClient(job, ClientUpdate::Calls(calls)) => {
                     *self.untaken.entry(job).or_default() += calls.iter().map(WireSize::wire_bytes).sum::<usize>();
                     self.told.entry(job).or_default().extend(calls);
@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    fn to_node(&mut self, node: NodeId, command: NodeCommand) {
+    fn at_node(&mut self, node: NodeId, command: NodeCommand) {
         let running = self.running.entry(node).or_default();
         match command {
             NodeCommand::StartJob(..) => {}
