@@ -26,10 +26,9 @@ const PROFILE: &str = "burla-component";
 const PROFILE_SETTINGS: &[&str] =
     &[r#"profile.burla-component.inherits="release""#, r#"profile.burla-component.strip="debuginfo""#];
 
-/// What makes kernels fast under fuel. Cargo adds them to the flags of the user's own configuration, and leaves them out where `RUSTFLAGS` is
-/// set. Forcing an unroll count on top makes a matrix product faster still, and makes LLVM take 20 GB for a table-driven parser such as csv's:
-/// see `docs/decisions/003-codegen-flags.md`.
-const RUSTFLAGS: &str = r#"target.wasm32-wasip2.rustflags=["-Ctarget-feature=+simd128", "-Cllvm-args=-unroll-runtime"]"#;
+/// Every node has SIMD, and numeric loops are twice as fast with it. Cargo adds this to the flags of the user's own configuration, and leaves
+/// it out where `RUSTFLAGS` is set. Why nothing is said of unrolling: `docs/decisions/003-codegen-flags.md`.
+const RUSTFLAGS: &str = r#"target.wasm32-wasip2.rustflags=["-Ctarget-feature=+simd128"]"#;
 
 /// A component on disk, and what is in it.
 #[derive(Clone, Debug)]

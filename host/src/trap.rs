@@ -27,8 +27,10 @@ pub(crate) fn outcome(error: &wasmtime::Error, sandbox: &mut Sandbox, limits: &L
         return exceeded(Limit::Memory, limits.memory_bytes_max, Some(wanted));
     }
     let mut message = match (error.downcast_ref::<I32Exit>(), trap) {
-        (Some(I32Exit(code)), _) => {
-            format!("the function ended its process with exit code {code}; return a value or an error instead")
+        // WASI 0.2 tells success from failure, and not with which code.
+        (Some(I32Exit(0)), _) => "the function ended its process with exit code 0; return a value instead".to_owned(),
+        (Some(I32Exit(_)), _) => {
+            "the function ended its process with an exit code that is not 0; return an error instead".to_owned()
         }
         (None, Some(Trap::UnreachableCodeReached)) => "the function aborted (wasm `unreachable`)".to_owned(),
         (None, Some(Trap::StackOverflow)) => "the call stack is exhausted: the function recursed too deeply".to_owned(),

@@ -47,7 +47,7 @@ fn what_webassembly_does_not_allow_is_named() {
     let grid = LocalGrid::start(1);
     for (error, part) in [
         (error_of(&grid, failing::recurses, 0), "recursed too deeply"),
-        (error_of(&grid, failing::exits, 3), "exit code 3"),
+        (error_of(&grid, failing::exits, 3), "exit code that is not 0"),
         (error_of(&grid, failing::exits, 0), "exit code 0"),
         (error_of(&grid, failing::aborts, ()), "aborted"),
         (error_of(&grid, failing::traps, ()), "unreachable"),
