@@ -29,6 +29,9 @@ use crate::trap;
 /// Components that are kept ready in memory. One that is not is loaded from disk in a millisecond.
 const LOADED_MAX: NonZero<usize> = NonZero::new(256).expect("not zero");
 
+/// How long calls that were told to end may take. They notice within a millisecond, but for those in the middle of a large file operation.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
 /// A component that is ready to be instantiated.
 #[derive(Clone)]
 pub struct PreparedComponent(FunctionPre<Sandbox>);
@@ -185,6 +188,15 @@ impl Executor {
         let tail = output.finish();
         let stderr_tail = if matches!(outcome, Outcome::Done(_)) { String::new() } else { tail };
         CallEnd { outcome, stderr_tail, wall_time: started.elapsed(), memory_bytes_peak }
+    }
+
+    /// Waits until no call runs any more, a while at most, and removes what calls have left on disk. Calls must have been told to end.
+    pub(crate) async fn shut_down(self: &Arc<Self>) {
+        if tokio::time::timeout(SHUTDOWN_GRACE, self.instances.acquire_many(CALLS_MAX)).await.is_err() {
+            tracing::warn!(grace = ?SHUTDOWN_GRACE, "calls are still running; leaving them");
+        }
+        let this = Arc::clone(self);
+        blocking(move || this.scratch.close()).await;
     }
 
     /// One instance, from its making to its end. Returns the most memory it had, too.

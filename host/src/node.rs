@@ -64,7 +64,8 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>, joined:
         NodeError::Start { data_dir: config.data_dir.clone(), sandbox_dir: config.sandbox_dir.clone(), source }
     })?;
     let outbound = Arc::new(Outbound::default());
-    let jobs = Jobs::new(Arc::new(executor), Arc::clone(&outbound));
+    let executor = Arc::new(executor);
+    let jobs = Jobs::new(Arc::clone(&executor), Arc::clone(&outbound));
 
     tokio::pin!(shutdown);
     let mut delay = RECONNECT_DELAY_MIN;
@@ -93,5 +94,6 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>, joined:
         }
     }
     jobs.stop_all();
+    executor.shut_down().await;
     Ok(())
 }

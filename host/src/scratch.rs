@@ -27,8 +27,14 @@ const TRASH_MAX: usize = 1024;
 /// Makes private directories, and makes them go away.
 pub(crate) struct ScratchPool {
     shared: Arc<Shared>,
-    trash: Option<SyncSender<PathBuf>>,
-    cleaner: Option<std::thread::JoinHandle<()>>,
+    /// `None` once the pool is closed.
+    cleaner: Mutex<Option<Cleaner>>,
+}
+
+/// The thread that takes directories apart, and the way to it.
+struct Cleaner {
+    trash: SyncSender<PathBuf>,
+    thread: std::thread::JoinHandle<()>,
 }
 
 struct Shared {
@@ -66,12 +72,12 @@ impl ScratchPool {
         let shared = Arc::new(Shared { base, base_dir, next: AtomicU64::new(0), idle: Mutex::default() });
         let (trash, receiver) = sync_channel::<PathBuf>(TRASH_MAX);
         let for_cleaner = Arc::clone(&shared);
-        let cleaner = std::thread::Builder::new().name("burla-clean".to_owned()).spawn(move || {
+        let thread = std::thread::Builder::new().name("burla-clean".to_owned()).spawn(move || {
             while let Ok(path) = receiver.recv() {
                 for_cleaner.take_apart(&path);
             }
         })?;
-        Ok(Self { shared, trash: Some(trash), cleaner: Some(cleaner) })
+        Ok(Self { shared, cleaner: Mutex::new(Some(Cleaner { trash, thread })) })
     }
 
     /// An empty directory for one call.
@@ -94,20 +100,35 @@ impl ScratchPool {
         }
         let Entry { path, listing, .. } = entry;
         drop(listing);
-        let Some(trash) = &self.trash else { return };
+        let trash = self.cleaner().as_ref().map(|cleaner| cleaner.trash.clone());
+        // Closed: whoever closed it removes everything.
+        let Some(trash) = trash else { return };
         if let Err(TrySendError::Full(path) | TrySendError::Disconnected(path)) = trash.try_send(path) {
             self.shared.take_apart(&path);
         }
     }
 }
 
+impl ScratchPool {
+    /// Waits until everything that was thrown away is gone, and removes the rest. Blocks.
+    pub(crate) fn close(&self) {
+        let Some(Cleaner { trash, thread }) = self.cleaner().take() else { return };
+        // The thread ends once it has taken apart what is still queued.
+        drop(trash);
+        let _ = thread.join();
+        if let Err(error) = std::fs::remove_dir_all(self.shared.base.path()) {
+            tracing::warn!(%error, path = %self.shared.base.path().display(), "cannot remove the folder of calls' directories");
+        }
+    }
+
+    fn cleaner(&self) -> std::sync::MutexGuard<'_, Option<Cleaner>> {
+        self.cleaner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Drop for ScratchPool {
     fn drop(&mut self) {
-        self.trash = None;
-        if let Some(cleaner) = self.cleaner.take() {
-            // It ends once it has taken apart what is still queued.
-            let _ = cleaner.join();
-        }
+        self.close();
     }
 }
 
@@ -221,15 +242,12 @@ mod tests {
         (parent, pool)
     }
 
-    /// Ends the pool's cleaner, so that all that was thrown away has been taken apart.
-    fn end(pool: Arc<ScratchPool>) -> Arc<Shared> {
-        let shared = Arc::clone(&pool.shared);
-        drop(Arc::into_inner(pool).expect("nobody else has the pool"));
-        shared
-    }
-
-    fn left_in_trash(shared: &Shared) -> usize {
-        fs::read_dir(shared.base.path().join("trash")).unwrap().count()
+    /// Waits until all that was thrown away has been taken apart, and returns what is left of it.
+    fn left_in_trash(pool: &ScratchPool) -> usize {
+        let Cleaner { trash, thread } = pool.cleaner().take().expect("the pool is open");
+        drop(trash);
+        thread.join().unwrap();
+        fs::read_dir(pool.shared.base.path().join("trash")).unwrap().count()
     }
 
     #[test]
@@ -272,9 +290,20 @@ mod tests {
             touch(&path);
             drop(scratch);
             assert_ne!(pool.take().unwrap().path(), path, "touch {number}");
-            assert_eq!(left_in_trash(&end(pool)), 0);
+            assert_eq!(left_in_trash(&pool), 0);
             assert!(!path.exists());
         }
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_closed_pool() {
+        let (parent, pool) = pool();
+        let in_use = pool.take().unwrap();
+        fs::write(in_use.path().join("file"), "x").unwrap();
+        drop(pool.take().unwrap());
+        pool.close();
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+        drop(in_use);
     }
 
     #[test]
@@ -293,7 +322,7 @@ mod tests {
             fs::rename(&outer, &inner).unwrap();
         }
         drop(scratch);
-        assert_eq!(left_in_trash(&end(pool)), 0);
+        assert_eq!(left_in_trash(&pool), 0);
         assert!(!path.exists());
     }
 }

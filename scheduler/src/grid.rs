@@ -55,9 +55,9 @@ impl Grid {
             }
             Event::InputsClosed(id) => self.with_job(now, id, |_, job| job.inputs_closed = true),
             Event::CallsReported(node, id, news) => self.with_job(now, id, |grid, job| grid.calls_reported(job, node, news)),
-            Event::JobUnusable(id, reason) => {
+            Event::JobFailed(id, error) => {
                 if let Some(job) = self.jobs.remove(&id) {
-                    self.end_job(job, Err(GridError::InvalidComponent { reason }));
+                    self.end_job(job, Err(error));
                 }
             }
             Event::ClientTook(id, bytes) => {

@@ -7,3 +7,4 @@ mod daemons;
 mod failures;
 mod limits;
 mod output;
+mod protocol;

@@ -52,8 +52,8 @@ pub enum Event {
     InputsClosed(JobId),
     /// A node told what happened to calls of a job.
     CallsReported(NodeId, JobId, Vec<CallNews>),
-    /// A node found that no node can run the job's component.
-    JobUnusable(JobId, String),
+    /// The job cannot go on: no node can run its component, or its client sent what clients do not send.
+    JobFailed(JobId, GridError),
     /// The client took this much of what it was told off the scheduler's hands, as [`CallUpdate`]s count it.
     ClientTook(JobId, usize),
     /// The client went away.

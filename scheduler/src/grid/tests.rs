@@ -257,8 +257,10 @@ fn an_attempt_that_was_given_up_cannot_end_the_call() {
 }
 
 #[test]
-fn a_job_that_is_abandoned_or_unusable_gives_everything_back() {
-    for event in [Event::JobAbandoned(job_id(1)), Event::JobUnusable(job_id(1), "bad".into())] {
+fn a_job_that_is_abandoned_or_fails_gives_everything_back() {
+    for event in
+        [Event::JobAbandoned(job_id(1)), Event::JobFailed(job_id(1), GridError::InvalidComponent { reason: "bad".into() })]
+    {
         let mut world = World::default();
         world.joins(1, 2);
         world.opens(1, job(u64::MAX), 10);

@@ -130,28 +130,38 @@ async fn take_inputs(
         if paused.wait_for(|paused| !paused).await.is_err() {
             return;
         }
-        let event = match requests.message().await.ok().flatten().and_then(|message| message.request) {
-            Some(MapRequestKind::Inputs(batch)) if is_next(&batch, next_index) => {
-                next_index += batch.inputs.len() as u64;
-                Event::InputsArrived(job, batch.inputs)
+        let message = requests.message().await.ok().flatten().and_then(|message| message.request);
+        let event = match message {
+            Some(MapRequestKind::Inputs(batch)) => match check_batch(&batch, next_index) {
+                Ok(()) => {
+                    next_index += batch.inputs.len() as u64;
+                    Event::InputsArrived(job, batch.inputs)
+                }
+                Err(reason) => Event::JobFailed(job, GridError::InvalidRequest { reason }),
+            },
+            Some(MapRequestKind::InputsClosed(_)) => Event::InputsClosed(job),
+            Some(MapRequestKind::Open(_)) => {
+                Event::JobFailed(job, GridError::InvalidRequest { reason: "the job is open already".to_owned() })
             }
-            Some(MapRequestKind::InputsClosed(_)) => {
-                let _ = driver.tell(Event::InputsClosed(job)).await;
-                return;
-            }
-            _ => {
-                let _ = driver.tell(Event::JobAbandoned(job)).await;
-                return;
-            }
+            None => Event::JobAbandoned(job),
         };
-        if driver.tell(event).await.is_err() {
+        let is_last = !matches!(event, Event::InputsArrived(..));
+        if driver.tell(event).await.is_err() || is_last {
             return;
         }
     }
 }
 
-fn is_next(batch: &v1::InputBatch, next_index: u64) -> bool {
-    batch.first_index == next_index && batch.inputs.iter().all(|input| input.len() <= LIMIT_PAYLOAD_BYTES_MAX)
+fn check_batch(batch: &v1::InputBatch, next_index: u64) -> Result<(), String> {
+    if batch.first_index != next_index {
+        return Err(format!("inputs from index {} on, where {next_index} is next", batch.first_index));
+    }
+    match batch.inputs.iter().zip(next_index..).find(|(input, _)| input.len() > LIMIT_PAYLOAD_BYTES_MAX) {
+        Some((input, index)) => {
+            Err(format!("input {index} has {} bytes, and the limit is {LIMIT_PAYLOAD_BYTES_MAX}", input.len()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// What a job's client is told, as a stream of messages. Dropping it, which tonic does when the client goes away, abandons the job.
@@ -173,8 +183,10 @@ impl Updates {
     }
 
     fn tell(&self, event: Event) {
+        // A stream that is dropped with its runtime has nobody to tell any more.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let driver = self.driver.clone();
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             let _ = driver.tell(event).await;
         });
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use burla_proto::convert::{self, InvalidMessage};
 use burla_proto::v1::{self, node_message::Message as FromNode, run_calls::Call, scheduler_message::Message as ToNode};
 use burla_proto::{COMPONENT_CHUNK_BYTES, status};
-use burla_types::{Attempt, NodeId};
+use burla_types::{Attempt, GridError, NodeId};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -95,7 +95,10 @@ async fn listen(driver: DriverHandle, node: NodeId, mut messages: Streaming<v1::
 fn event(node: NodeId, message: v1::NodeMessage) -> Result<Event, InvalidMessage> {
     match message.message.ok_or(InvalidMessage("an empty message"))? {
         FromNode::Hello(_) => Err(InvalidMessage("a second hello")),
-        FromNode::Unusable(unusable) => Ok(Event::JobUnusable(convert::job_id(&unusable.job_id)?, unusable.reason)),
+        FromNode::Unusable(unusable) => {
+            let error = GridError::InvalidComponent { reason: unusable.reason };
+            Ok(Event::JobFailed(convert::job_id(&unusable.job_id)?, error))
+        }
         FromNode::Events(events) => {
             let job = convert::job_id(&events.job_id)?;
             let news = events.events.into_iter().map(|event| {
