@@ -1,8 +1,8 @@
 //! Local files by name, written whole, within a size cap: where a scheduler keeps components and a node keeps compiled ones.
 //!
-//! A reader sees a file whole or not at all, since each is written under a temporary name and renamed. Nothing is synced to the disk:
-//! whoever reads checks the bytes (by digest, or by MAC), so what a power cut leaves half-written is found out and made again. When the
-//! files together pass the cap, the ones that were not read for longest go first.
+//! A reader sees a file whole or not at all, since each is written under a temporary name and renamed. Nothing is synced to the
+//! disk: whoever reads checks the bytes (by digest, or by MAC), so what a power cut leaves half-written is found out and made
+//! again. When the files together pass the cap, the ones that were not read for longest go first.
 
 use std::fs::{self, File, FileTimes};
 use std::io::{self, Write};

@@ -1,13 +1,13 @@
-//! Everything that `cargo burla` can fail with: what it was doing, to what, and what to do about it. Scripts tell failures apart by their
-//! exit codes, which are listed in [`exit_code`] and in `docs/cargo-burla.md`.
+//! Everything that `cargo burla` can fail with: what it was doing, to what, and what to do about it. Scripts tell failures apart
+//! by their exit codes, which are listed in [`exit_code`] and in `docs/cargo-burla.md`.
 
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use burla_types::component::InvalidComponent;
 
-/// The exit codes of `cargo burla`. `run` exits with the program's own code once the program was started; 2 is for arguments that mean
-/// nothing, as everywhere.
+/// The exit codes of `cargo burla`. `run` exits with the program's own code once the program was started; 2 is for arguments that
+/// mean nothing, as everywhere.
 pub mod exit_code {
     /// Anything else, such as a file that cannot be written.
     pub const OTHER: u8 = 1;

@@ -1,8 +1,8 @@
 //! The packager: a package's functions become a component that a node can run.
 //!
-//! The component is the library as a `cdylib` where functions are in the library, and the program itself otherwise; either way rustc's
-//! wasm32-wasip2 target makes a component of it, and the guest SDK inside exports the handler. The program's `main` comes along and is
-//! never called.
+//! The component is the library as a `cdylib` where functions are in the library, and the program itself otherwise; either way
+//! rustc's wasm32-wasip2 target makes a component of it, and the guest SDK inside exports the handler. The program's `main` comes
+//! along and is never called.
 
 use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -21,13 +21,14 @@ const WASM_TARGET: &str = "wasm32-wasip2";
 /// The profile that components are built with. A workspace that has one of this name decides for itself.
 const PROFILE: &str = "burla-component";
 
-/// What the profile is where the workspace has none: optimised, and with the names of functions, which backtraces are made of. They cost
-/// 20 KB; line numbers would cost two megabytes.
+/// What the profile is where the workspace has none: optimised, and with the names of functions, which backtraces are made of.
+/// They cost 20 KB; line numbers would cost two megabytes.
 const PROFILE_SETTINGS: &[&str] =
     &[r#"profile.burla-component.inherits="release""#, r#"profile.burla-component.strip="debuginfo""#];
 
-/// Every node has SIMD, and numeric loops are twice as fast with it. Cargo adds this to the flags of the user's own configuration, and leaves
-/// it out where `RUSTFLAGS` is set. Why nothing is said of unrolling: `docs/decisions/003-codegen-flags.md`.
+/// Every node has SIMD, and numeric loops are twice as fast with it. Cargo adds this to the flags of the user's own
+/// configuration, and leaves it out where `RUSTFLAGS` is set. Why nothing is said of unrolling:
+/// `docs/decisions/003-codegen-flags.md`.
 const RUSTFLAGS: &str = r#"target.wasm32-wasip2.rustflags=["-Ctarget-feature=+simd128"]"#;
 
 /// A component on disk, and what is in it.
@@ -60,7 +61,8 @@ impl Packaged {
     }
 }
 
-/// Builds the package's functions into `target/burla/NAME.wasm`, named after the program, or after the package if they are in its library.
+/// Builds the package's functions into `target/burla/NAME.wasm`, named after the program, or after the package if they are in its
+/// library.
 pub fn package(project: &Project, cargo: &Cargo) -> Result<Packaged, CommandError> {
     ensure_wasm_target(project, cargo)?;
     let name = project.package.name.to_string();

@@ -1,8 +1,8 @@
 //! A running job with its types: encodes inputs as the grid takes them, decodes what comes back.
 //!
-//! [`Calls`] runs wherever the user polls it, so the inputs, the outputs and the iterator need not be `Send`; it never blocks but in the
-//! user's own iterator. Everything that speaks with the grid is `job.rs`, on the client's own runtime. Between the two are a bounded buffer
-//! of inputs and a bounded channel of outcomes.
+//! [`Calls`] runs wherever the user polls it, so the inputs, the outputs and the iterator need not be `Send`; it never blocks but
+//! in the user's own iterator. Everything that speaks with the grid is `job.rs`, on the client's own runtime. Between the two are
+//! a bounded buffer of inputs and a bounded channel of outcomes.
 
 use std::marker::PhantomData;
 use std::task::{Context, Poll};
@@ -23,8 +23,8 @@ use crate::{CallError, Error, Result};
 /// Batches of outcomes that may wait to be decoded: enough for the user's iterator to take its time over one input.
 const OUTCOME_BATCHES_MAX: usize = 64;
 
-/// How long inputs are taken before outcomes are looked at again. An iterator that is faster than the grid would otherwise be all that
-/// happens.
+/// How long inputs are taken before outcomes are looked at again. An iterator that is faster than the grid would otherwise be all
+/// that happens.
 const INPUT_TURN: Duration = Duration::from_millis(1);
 
 /// A running job: its calls' fates, as they come. Dropping it stops the job.

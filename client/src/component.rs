@@ -1,4 +1,5 @@
-//! Finds the component that belongs to this program, and refuses one that was built from other sources.
+//! Finds the component that belongs to this program, and refuses one whose function is not this program's: by name, signature, and
+//! the function's own code. What the function calls is not looked at; `cargo burla run` always builds both.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,8 +78,8 @@ fn check<F: Function>(description: &Description) -> Result<(), String> {
     Ok(())
 }
 
-/// `BURLA_COMPONENT`, else the file of the function's crate in a `burla/` folder beside the program, as in `target/burla/hello.wasm`
-/// beside `target/debug/hello`.
+/// `BURLA_COMPONENT`, else the file of the function's crate in a `burla/` folder beside the program, as in
+/// `target/burla/hello.wasm` beside `target/debug/hello`.
 fn find(function: &'static str) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(COMPONENT_VARIABLE).filter(|path| !path.is_empty()) {
         return Ok(path.into());

@@ -20,12 +20,12 @@ use crate::{Error, Result};
 /// How long a scheduler may take to accept a connection. One on another continent needs a third of a second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The threads that speak with grids. One would do for one job; the second keeps the connection alive while lines are printed to a
-/// slow terminal.
+/// The threads that speak with grids. One would do for one job; the second keeps the connection alive while lines are printed to
+/// a slow terminal.
 const WORKER_THREADS: usize = 2;
 
-/// The runtime that speaks with grids, whatever runtime the user has, or none. Started with the first job, and never ended: there is
-/// no moment at which the last job is known to have been.
+/// The runtime that speaks with grids, whatever runtime the user has, or none. Started with the first job, and never ended: there
+/// is no moment at which the last job is known to have been.
 pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {

@@ -1,7 +1,7 @@
 //! What can go wrong, in the user's words: with a job ([`Error`]) and with one call ([`CallError`]).
 //!
-//! `Display` is one line that says what was being done and to what. `Debug` is the whole story, with causes, backtrace and the call's
-//! last words: it is what Rust prints when `main` returns an error, and what `unwrap` shows.
+//! `Display` is one line that says what was being done and to what. `Debug` is the whole story, with causes, backtrace and the
+//! call's last words: it is what Rust prints when `main` returns an error, and what `unwrap` shows.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
 //! Where inputs wait between the user's iterator and the connection.
 //!
-//! A buffer bound in bytes, and not a channel of batches: an iterator can stop for minutes after any input, and whatever stood in a
-//! half-filled batch would wait with it. Here every input can be taken the moment it is there, and those that gathered while the
-//! connection was busy go out together.
+//! A buffer bound in bytes, and not a channel of batches: an iterator can stop for minutes after any input, and whatever stood in
+//! a half-filled batch would wait with it. Here every input can be taken the moment it is there, and those that gathered while
+//! the connection was busy go out together.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -158,7 +158,7 @@ fn wake(mut state: MutexGuard<'_, State>, who: impl FnOnce(&mut State) -> &mut O
 
 #[cfg(test)]
 mod tests {
-    use futures_executor::block_on;
+    use pollster::block_on;
 
     use super::*;
 

@@ -52,8 +52,8 @@ impl Job {
         let responses = responses.map_err(|status| connection.error(status))?.into_inner();
 
         let mut responses = Responses { responses, stdout: self.options.stdout, notice: Notice::default() };
-        // Both directions at once: a grid that has no room for more inputs may have outcomes to get rid of first. Inputs end when the
-        // iterator does; the job ends when the scheduler says so, and only then.
+        // Both directions at once: a grid that has no room for more inputs may have outcomes to get rid of first. Inputs end when
+        // the iterator does; the job ends when the scheduler says so, and only then.
         let sending = send_inputs(inputs, requests);
         let receiving = responses.receive(&connection, &outcomes);
         tokio::pin!(sending, receiving);
@@ -84,8 +84,8 @@ impl Job {
     }
 }
 
-/// Passes inputs on until there are none. When the user has dropped the job, the stream ends without `InputsClosed`, which the scheduler
-/// takes for what it is: nobody waits for the outcomes any more.
+/// Passes inputs on until there are none. When the user has dropped the job, the stream ends without `InputsClosed`, which the
+/// scheduler takes for what it is: nobody waits for the outcomes any more.
 async fn send_inputs(mut inputs: InputReceiver, requests: mpsc::Sender<MapRequest>) {
     while let Some(batch) = inputs.next_batch().await {
         let request = Request::Inputs(v1::InputBatch { first_index: batch.first_index, inputs: batch.inputs });

@@ -17,13 +17,13 @@
 //! ```
 //!
 //! `cargo burla run` builds this twice, as a program for this machine and as a WebAssembly component for the grid, and runs the
-//! program. What a call prints appears in your terminal; what it returns comes back, in the order of the inputs. Each call runs in an
-//! instance and a directory of its own.
+//! program. What a call prints appears in your terminal; what it returns comes back, in the order of the inputs. Each call runs
+//! in an instance and a directory of its own.
 //!
 //! A job, step by step:
 //!
 //! 1. [`remote_parallel_map`] collects the function, the inputs and the options (`map.rs`, `options.rs`);
-//! 2. the component is found, and refused when it is not of this program's sources (`component.rs`);
+//! 2. the component is found, and refused when its function is not this program's (`component.rs`);
 //! 3. the grid is found ([`Grid`]) and dialled; the component is offered by its digest, and uploaded if it is missing
 //!    (`connection.rs`);
 //! 4. inputs go out as the grid takes them, outcomes come back (`calls.rs` for types, `job.rs` for messages);

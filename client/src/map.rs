@@ -86,7 +86,8 @@ where
         self
     }
 
-    /// How long one call may take by the clock, sleeping included; after it the call ends as `exceeded timeout`. Default: no limit.
+    /// How long one call may take by the clock, sleeping included; after it the call ends as `exceeded timeout`. Default: no
+    /// limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
         self
@@ -114,13 +115,14 @@ mod start {
         F: Function,
         I: Iterator<Item = F::Input>,
     {
-        /// Runs the job and returns the outputs in the order of the inputs. The first call that fails stops the job and is the error.
+        /// Runs the job and returns the outputs in the order of the inputs. The first call that fails stops the job and is the
+        /// error.
         ///
         /// # Errors
         ///
         /// [`Error::Call`] for a call that failed; any other [`Error`] for a job that could not run.
         pub fn run(self) -> Result<Vec<F::Output>> {
-            futures_executor::block_on(self.into_future())
+            pollster::block_on(self.into_future())
         }
 
         /// Runs the job and returns every call's own fate, in the order of the inputs. A call that fails stops nothing.
@@ -130,7 +132,7 @@ mod start {
         /// Any [`Error`] but [`Error::Call`], for a job that could not run.
         pub fn try_run(self) -> Result<Vec<Result<F::Output, CallError>>> {
             let mut collect = Collect { calls: self.into_calls(), collected: Vec::new(), keep: Ok };
-            futures_executor::block_on(std::future::poll_fn(|context| collect.poll(context)))
+            pollster::block_on(std::future::poll_fn(|context| collect.poll(context)))
         }
 
         fn into_calls(self) -> Calls<F, I> {

@@ -1,4 +1,5 @@
-//! The options of a job, as the user gave them. They are checked together when the job starts, so that a chain of options needs no `?`.
+//! The options of a job, as the user gave them. They are checked together when the job starts, so that a chain of options needs
+//! no `?`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -42,8 +43,8 @@ mod checked {
     use super::Options;
     use crate::{Error, Result, Stdout};
 
-    /// Bytes of environment a job may bring, names and values together. It is sent to every node and copied into every call; Linux
-    /// gives a process two megabytes.
+    /// Bytes of environment a job may bring, names and values together. It is sent to every node and copied into every call;
+    /// Linux gives a process two megabytes.
     const ENV_BYTES_MAX: usize = 1 << 20;
 
     /// Options that mean something.

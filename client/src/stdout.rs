@@ -4,11 +4,12 @@ use std::fmt;
 
 use burla_types::OutputStream;
 
-/// What becomes of what calls print.
+/// What becomes of what calls print. Lines stay whole up to 1 MiB; a longer one arrives in pieces.
 #[derive(Default)]
 #[non_exhaustive]
 pub enum Stdout {
-    /// Lines appear on this program's stdout and stderr, whole, while the calls run.
+    /// Lines appear on this program's stdout and stderr, whole, while the calls run. They are written by another thread, so do
+    /// not hold a lock of `std::io::stdout()` over the job: that thread would wait for it, and the job with it.
     #[default]
     Inherit,
     /// The same, each line after the index of its call: `[7] text`.
@@ -23,8 +24,8 @@ pub enum Stdout {
 pub type Callback = Box<dyn FnMut(u64, OutputStream, &str) + Send>;
 
 impl Stdout {
-    /// Gives every line to `callback`, without its newline: the call's index, the stream, and the text. All lines of a call come before
-    /// its result.
+    /// Gives every line to `callback`, without its newline: the call's index, the stream, and the text. All lines of a call come
+    /// before its result.
     pub fn to(callback: impl FnMut(u64, OutputStream, &str) + Send + 'static) -> Self {
         Self::To(Box::new(callback))
     }

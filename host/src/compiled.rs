@@ -1,8 +1,8 @@
 //! Compiled components, kept across restarts.
 //!
-//! Loading compiled code is running it: whoever can write the file owns the node. So it never comes over the wire, lives in a folder that
-//! only the daemon's user can enter, and carries a MAC over its bytes, its digest and the engine's configuration, under a key that never
-//! leaves the machine. What does not check out is compiled again.
+//! Loading compiled code is running it: whoever can write the file owns the node. So it never comes over the wire, lives in a
+//! folder that only the daemon's user can enter, and carries a MAC over its bytes, its digest and the engine's configuration,
+//! under a key that never leaves the machine. What does not check out is compiled again.
 
 use std::io;
 use std::path::Path;
@@ -81,8 +81,8 @@ impl CompiledCache {
 
     #[expect(unsafe_code, reason = "the one place where compiled code is loaded")]
     fn deserialize(&self, compiled: &[u8], name: &str) -> Option<Component> {
-        // SAFETY: these very bytes, in memory of our own, carry a MAC under our key for this digest and this configuration. Only `store` makes
-        // such MACs, and only over what this version of wasmtime serialised.
+        // SAFETY: these very bytes, in memory of our own, carry a MAC under our key for this digest and this configuration. Only
+        // `store` makes such MACs, and only over what this version of wasmtime serialised.
         let component = unsafe { Component::deserialize(&self.engine, compiled) };
         component
             .inspect_err(|error| tracing::warn!(%error, %name, "a compiled component does not load; compiling it again"))

@@ -1,4 +1,5 @@
-//! The host's side of the guest contract: what is generated from `wit/function.wit`, and the linker that offers WASI and `report`.
+//! The host's side of the guest contract: what is generated from `wit/function.wit`, and the linker that offers WASI and
+//! `report`.
 
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, Linker};
@@ -13,8 +14,8 @@ wasmtime::component::bindgen!({
 
 pub(crate) use exports::burla::function::handler::CallError;
 
-/// A panic's message is kept to this many bytes. It travels to the user; 64 KiB is more than anyone reads.
-const PANIC_MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// Whatever a guest says of its end is kept to this many bytes: it travels to the user, and 64 KiB is more than anyone reads.
+pub(crate) const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// What the guest said of its panic, before it aborted.
 #[derive(Debug)]
@@ -33,9 +34,9 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>> {
 
 impl burla::function::report::Host for Sandbox {
     fn panicked(&mut self, mut message: String, location: Option<String>) {
-        truncate(&mut message, PANIC_MESSAGE_BYTES_MAX);
+        truncate(&mut message, TEXT_BYTES_MAX);
         let location = location.map(|mut location| {
-            truncate(&mut location, PANIC_MESSAGE_BYTES_MAX);
+            truncate(&mut location, TEXT_BYTES_MAX);
             location
         });
         // The first is the one that matters: a panic while panicking aborts.

@@ -2,8 +2,8 @@
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
-/// Calls that a node can hold at one time, running or asleep. The pool reserves 4 GiB of address space for each memory: 1,000 calls
-/// take 8 of the 128 TiB that a process has.
+/// Calls that a node can hold at one time, running or asleep. The pool reserves 4 GiB of address space for each memory: 1,000
+/// calls take 8 of the 128 TiB that a process has.
 pub(crate) const CALLS_MAX: u32 = 1000;
 
 /// Core instances that one component may consist of. A Rust function is three: itself, and two that connect it to WASI.
@@ -18,8 +18,9 @@ const TABLES_PER_COMPONENT: u32 = 4;
 /// Elements that one table may have: function pointers, of which large programs have tens of thousands.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
 
-/// What stays resident of a memory between two calls and is cleared by hand. Without it every call returns its pages to the kernel
-/// under one process-wide lock, and a second thread makes the node slower: 26–30 k calls/s on two threads against 106–118 k.
+/// What stays resident of a memory between two calls and is cleared by hand. Without it every call returns its pages to the
+/// kernel under one process-wide lock, and a second thread makes the node slower: 26,000–30,000 calls/s on two threads against
+/// 106,000–118,000.
 const MEMORY_KEEP_RESIDENT_BYTES: usize = 2 << 20;
 
 /// The same for tables.
@@ -40,7 +41,8 @@ fn config(allocation: InstanceAllocationStrategy) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
-        // Budget, fairness between calls and cancellation all come from fuel. Epochs on top of fuel are the slowest of all choices.
+        // Budget, fairness between calls and cancellation all come from fuel. Epochs on top of fuel are the slowest of all
+        // choices.
         .consume_fuel(true)
         .cranelift_opt_level(OptLevel::Speed)
         // Only components of WASI 0.2 run here, and the machinery for 0.3 costs a third of a call.

@@ -1,14 +1,15 @@
 //! Runs calls: a call in, how it ended out. Knows nothing of grids, jobs or networks.
 //!
-//! Every call gets a fresh instance in a store of its own (`sandbox.rs`), a private directory (`scratch.rs`), and a bounded life: fuel
-//! makes it yield its thread about every millisecond, the memory cap denies it more than its share, and the timeout ends it wherever it
-//! is. Dropping the future of a call ends the call.
+//! Every call gets a fresh instance in a store of its own (`sandbox.rs`), a private directory (`scratch.rs`), and a bounded life:
+//! fuel makes it yield its thread about every millisecond, the memory cap denies it more than its share, and the timeout ends it
+//! wherever it is. Dropping the future of a call ends the call.
 
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use burla_types::component::Description;
 use burla_types::{Digest, Exceeded, LIMIT_PAYLOAD_BYTES_MAX, Limit, Limits, Outcome};
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 
 use crate::compiled::CompiledCache;
-use crate::contract::{self, CallError, FunctionPre};
+use crate::contract::{self, CallError, FunctionPre, TEXT_BYTES_MAX, truncate};
 use crate::engine::CALLS_MAX;
 use crate::output::{CallOutput, Printer};
 use crate::sandbox::Sandbox;
@@ -29,8 +30,12 @@ use crate::trap;
 /// Components that are kept ready in memory. One that is not is loaded from disk in a millisecond.
 const LOADED_MAX: NonZero<usize> = NonZero::new(256).expect("not zero");
 
-/// How long calls that were told to end may take. They notice within a millisecond, but for those in the middle of a large file operation.
+/// How long calls that were told to end may take. They notice within a millisecond, but for those in the middle of a large file
+/// operation.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+
+/// Causes of an error that are passed on; real chains have a handful.
+const CAUSES_MAX: usize = 64;
 
 /// A component that is ready to be instantiated.
 #[derive(Clone)]
@@ -99,15 +104,16 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Makes an executor that keeps compiled components below `data_dir`, makes calls' directories below `sandbox_dir`, and runs guests on
-    /// `threads` threads.
+    /// Makes an executor that keeps compiled components below `data_dir`, makes calls' directories below `sandbox_dir`, and runs
+    /// guests on `threads` threads.
     pub fn new(data_dir: &Path, sandbox_dir: &Path, threads: NonZero<usize>) -> anyhow::Result<Self> {
         burla_blobs::make_private_dir(data_dir)?;
         let engine = crate::engine::engine()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads.get())
             .thread_name("burla-call")
-            // A guest yields every millisecond or so; timers that were looked at only every 61 turns, the default, would be that much late.
+            // A guest yields every millisecond or so; timers that were looked at only every 61 turns, the default, would be that
+            // much late.
             .event_interval(1)
             .enable_all()
             .build()?;
@@ -127,8 +133,8 @@ impl Executor {
         self.runtime.as_ref().expect("only drop takes the runtime").handle()
     }
 
-    /// Makes a component ready: from memory, else from disk, else from `fetch` and the compiler. However many ask at the same time, it
-    /// is fetched and compiled once.
+    /// Makes a component ready: from memory, else from disk, else from `fetch` and the compiler. However many ask at the same
+    /// time, it is fetched and compiled once.
     pub async fn prepare<E, F>(self: &Arc<Self>, digest: Digest, fetch: F) -> Result<PreparedComponent, PrepareError>
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -139,14 +145,14 @@ impl Executor {
             Arc::clone(loaded.get_or_insert(digest, Arc::default))
         };
         let prepared = cell.get_or_try_init(|| async {
+            let unusable = |error: anyhow::Error| PrepareError::Unusable { digest, reason: format!("{error:#}") };
             let this = Arc::clone(self);
-            if let Some(prepared) = blocking(move || this.load(digest)).await {
+            if let Some(prepared) = blocking(move || this.load(digest)).await.map_err(unusable)? {
                 return Ok(prepared);
             }
             let bytes = fetch.await.map_err(|error| PrepareError::Fetch { digest, source: error.into() })?;
             let this = Arc::clone(self);
-            let compiled = blocking(move || this.compile(digest, &bytes)).await;
-            compiled.map_err(|error| PrepareError::Unusable { digest, reason: format!("{error:#}") })
+            blocking(move || this.compile(digest, &bytes)).await.and_then(|compiled| compiled).map_err(unusable)
         });
         prepared.await.cloned()
     }
@@ -190,13 +196,16 @@ impl Executor {
         CallEnd { outcome, stderr_tail, wall_time: started.elapsed(), memory_bytes_peak }
     }
 
-    /// Waits until no call runs any more, a while at most, and removes what calls have left on disk. Calls must have been told to end.
+    /// Waits until no call runs any more, a while at most, and removes what calls have left on disk. Calls must have been told to
+    /// end.
     pub(crate) async fn shut_down(self: &Arc<Self>) {
         if tokio::time::timeout(SHUTDOWN_GRACE, self.instances.acquire_many(CALLS_MAX)).await.is_err() {
             tracing::warn!(grace = ?SHUTDOWN_GRACE, "calls are still running; leaving them");
         }
         let this = Arc::clone(self);
-        blocking(move || this.scratch.close()).await;
+        if let Err(error) = blocking(move || this.scratch.close()).await {
+            tracing::error!("cannot remove what calls have left: {error:#}");
+        }
     }
 
     /// One instance, from its making to its end. Returns the most memory it had, too.
@@ -211,8 +220,15 @@ impl Executor {
         };
         let outcome = match enter(&mut store, call).await {
             Ok(Ok(bytes)) => done(bytes),
-            Ok(Err(CallError::Failed(failure))) => Outcome::Failed { message: failure.message, causes: failure.causes },
-            Ok(Err(CallError::Refused(message))) => Outcome::Refused { message },
+            Ok(Err(CallError::Failed(mut failure))) => {
+                failure.causes.truncate(CAUSES_MAX);
+                std::iter::once(&mut failure.message).chain(&mut failure.causes).for_each(|text| truncate(text, TEXT_BYTES_MAX));
+                Outcome::Failed { message: failure.message, causes: failure.causes }
+            }
+            Ok(Err(CallError::Refused(mut message))) => {
+                truncate(&mut message, TEXT_BYTES_MAX);
+                Outcome::Refused { message }
+            }
             Err(error) => trap::outcome(&error, store.data_mut(), &call.limits),
         };
         // The store goes before the directory: it has files open there.
@@ -226,7 +242,8 @@ impl Executor {
 impl Drop for Executor {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Dropping a runtime waits for its threads, which an async context must not; guests end at their next yield all the same.
+            // Dropping a runtime waits for its threads, which an async context must not; guests end at their next yield all the
+            // same.
             runtime.shutdown_background();
         }
     }
@@ -254,10 +271,7 @@ fn node_failed(act: &str, error: &dyn std::fmt::Display) -> Outcome {
     Outcome::Lost { reason: format!("its node could not {act}: {error:#}") }
 }
 
-/// Runs what takes long on a thread where it may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    }
+/// Runs what takes long on a thread where it may. A component that makes the compiler panic is an error like any other.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.context("the node failed at it")
 }

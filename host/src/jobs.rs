@@ -1,25 +1,33 @@
 //! The jobs of this node: each has a component, some slots, and calls that wait for one.
 //!
-//! The scheduler decides how many slots a job has here and which calls it gets; this only keeps the order and the number. A slot is a task
-//! that runs the job's calls one after another until none waits, so that a thousand tiny calls cost one task.
+//! The scheduler decides how many slots a job has here and which calls it gets; this only keeps the order and the number. A slot
+//! is a task that runs the job's calls one after another until none waits, so that a thousand tiny calls cost one task.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use burla_proto::convert::{CallReport, Work};
-use burla_types::{Attempt, JobId, OutputStream};
+use burla_types::{Attempt, JobId, Outcome, OutputStream};
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::executor::{Call, Executor, PrepareError, PreparedComponent};
+use crate::executor::{Call, CallEnd, Executor, PrepareError, PreparedComponent};
 use crate::outbound::{CallNews, Outbound, Report};
 use crate::output::Printer;
 
-/// How long a slot runs calls before it lets other tasks of the thread have a turn: the same millisecond after which a guest that computes
-/// is made to yield.
+/// How long a slot runs calls before it lets other tasks of the thread have a turn: the same millisecond after which a guest that
+/// computes is made to yield.
 const TURN: Duration = Duration::from_millis(1);
+
+/// Times that a component's download is tried before its job fails.
+const FETCH_TRIES: u32 = 4;
+
+/// The wait between two of them.
+const FETCH_DELAY: Duration = Duration::from_millis(500);
 
 /// A call that waits for a slot.
 pub(crate) struct WaitingCall {
@@ -61,8 +69,9 @@ impl Jobs {
         Self { executor, outbound, jobs: Mutex::default() }
     }
 
-    /// Takes on a job, and makes its component ready with `fetch` where it is not known here. Must be called within a tokio runtime.
-    pub(crate) fn start<E, F>(&self, id: JobId, work: Work, fetch: F)
+    /// Takes on a job, and makes its component ready with `fetch` where it is not known here. Must be called within a tokio
+    /// runtime.
+    pub(crate) fn start<E, F>(&self, id: JobId, work: Work, fetch: impl Fn() -> F + Send + Sync + 'static)
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
         F: Future<Output = Result<Bytes, E>> + Send + 'static,
@@ -79,7 +88,7 @@ impl Jobs {
         self.lock().insert(id, Arc::clone(&job));
         let (executor, outbound) = (Arc::clone(&self.executor), Arc::clone(&self.outbound));
         tokio::spawn(async move {
-            let prepared = executor.prepare(job.work.digest, fetch);
+            let prepared = prepare(&executor, &job, fetch);
             let Some(prepared) = job.over.run_until_cancelled(prepared).await else { return };
             match prepared {
                 Ok(component) => {
@@ -166,8 +175,8 @@ impl Job {
         }
     }
 
-    /// The next call for a slot; `None` ends the slot. One lock for both, so that a call which arrives in between finds either this slot or
-    /// room for another.
+    /// The next call for a slot; `None` ends the slot. One lock for both, so that a call which arrives in between finds either
+    /// this slot or room for another.
     fn next_call(&self) -> Option<WaitingCall> {
         let mut state = self.lock();
         if state.slots_running <= state.slots
@@ -211,7 +220,14 @@ impl Slot {
             env: Arc::clone(&self.job.env),
         };
         let printer = CallPrinter { job: Arc::clone(&self.job), outbound: Arc::clone(&self.outbound), index, attempt };
-        let end = self.executor.call(call, printer).await;
+        let end = AssertUnwindSafe(self.executor.call(call, printer)).catch_unwind().await;
+        // A bug of the node, not of the guest. The call must end all the same: someone waits for it.
+        let end = end.unwrap_or_else(|_| CallEnd {
+            outcome: Outcome::Lost { reason: "its node failed while it ran".to_owned() },
+            stderr_tail: String::new(),
+            wall_time: Duration::ZERO,
+            memory_bytes_peak: 0,
+        });
         self.outbound.push(Report::Call(CallNews {
             job: self.job.id,
             index,
@@ -254,6 +270,26 @@ impl Printer for CallPrinter {
             // The sender lives as long as the job, which this holds.
             let _ = self.job.output_paused.subscribe().wait_for(|paused| !paused).await;
             self.outbound.room().await;
+        }
+    }
+}
+
+/// Makes the job's component ready. A download that fails is tried again: by then the scheduler may have the component, or the network be
+/// well.
+async fn prepare<E, F>(executor: &Arc<Executor>, job: &Job, fetch: impl Fn() -> F) -> Result<PreparedComponent, PrepareError>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    F: Future<Output = Result<Bytes, E>>,
+{
+    let mut tries_left = FETCH_TRIES;
+    loop {
+        tries_left -= 1;
+        match executor.prepare(job.work.digest, fetch()).await {
+            Err(error @ PrepareError::Fetch { .. }) if tries_left > 0 => {
+                tracing::warn!(error = %tell(&error), "trying again");
+                tokio::time::sleep(FETCH_DELAY).await;
+            }
+            prepared => return prepared,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Runs calls. A call, step by step:
 //!
 //! 1. a node dials its scheduler, and is told of jobs and their calls (`session.rs`, an edge file);
-//! 2. the job's component is made ready once: from memory, from the compiled cache, or fetched and compiled (`executor.rs`, `compiled.rs`, `engine.rs`);
+//! 2. the job's component is made ready once: from memory, from the compiled cache, or fetched and compiled (`executor.rs`,
+//!    `compiled.rs`, `engine.rs`);
 //! 3. the job's calls wait in order until one of its slots on this node is free (`jobs.rs`);
 //! 4. a call gets a fresh store (`sandbox.rs`), linked to WASI and the guest contract (`contract.rs`), an empty directory
 //!    (`scratch.rs`), and runs on threads where nothing else does (`executor.rs`);

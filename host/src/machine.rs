@@ -4,7 +4,8 @@ use std::num::NonZero;
 
 use burla_types::Resources;
 
-/// The share of the machine's memory that calls may reserve. The rest is for the node itself, the page cache, and what else runs here.
+/// The share of the machine's memory that calls may reserve. The rest is for the node itself, the page cache, and what else runs
+/// here.
 const MEMORY_SHARE: f64 = 0.8;
 
 /// The CPUs and memory that calls may have, as far as the machine tells: cgroup limits and affinity are respected.
@@ -16,6 +17,16 @@ pub fn capacity() -> Resources {
 /// The CPUs this process may use at the same time.
 pub fn threads() -> NonZero<usize> {
     std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
+}
+
+/// Lets this process open as many files as the system allows it at most: every call that runs has two open before it opens any.
+pub(crate) fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 /// A name for people to recognise this machine by.

@@ -57,9 +57,10 @@ pub enum NodeError {
     },
 }
 
-/// Runs a node until `shutdown`. While the scheduler cannot be reached, it tries again, and logs why. `joined` becomes true while the
-/// node is part of the grid.
+/// Runs a node until `shutdown`. While the scheduler cannot be reached, it tries again, and logs why. `joined` becomes true while
+/// the node is part of the grid.
 pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>, joined: watch::Sender<bool>) -> Result<(), NodeError> {
+    machine::raise_descriptor_limit();
     let executor = Executor::new(&config.data_dir, &config.sandbox_dir, machine::threads()).map_err(|source| {
         NodeError::Start { data_dir: config.data_dir.clone(), sandbox_dir: config.sandbox_dir.clone(), source }
     })?;

@@ -1,7 +1,7 @@
 //! What this node has to tell its scheduler: lines that calls printed, and how calls ended, in the order in which it happened.
 //!
-//! Batches make themselves: while one message is being sent, more gathers for the next. Only printing is held back when too much has
-//! gathered; how a call ended always fits, since a scheduler sends no more calls than it wants to hear of.
+//! Batches make themselves: while one message is being sent, more gathers for the next. Only printing is held back when too much
+//! has gathered; how a call ended always fits, since a scheduler sends no more calls than it wants to hear of.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -107,17 +107,21 @@ impl Outbound {
 
     fn take_batch(&self) -> Option<Batch> {
         let mut queue = self.lock();
-        let batch = match queue.reports.pop_front()? {
-            report @ Report::Unusable(..) => {
-                queue.bytes -= report.wire_bytes();
-                let Report::Unusable(job, reason) = report else { return None };
+        let first = queue.reports.pop_front()?;
+        let first_bytes = first.wire_bytes();
+        let batch = match first {
+            Report::Unusable(job, reason) => {
+                queue.bytes -= first_bytes;
                 Batch::Unusable(job, reason)
             }
             Report::Call(first) => {
                 let job = first.job;
-                let mut bytes = first.report.wire_bytes();
+                let mut bytes = first_bytes;
                 let mut calls = vec![first];
-                let fits = |report: &mut Report, bytes| matches!(report, Report::Call(news) if news.job == job && !batch_is_full(bytes, &news.report));
+                let fits = |report: &mut Report, bytes| match report {
+                    Report::Call(news) => news.job == job && !batch_is_full(bytes, &news.report),
+                    Report::Unusable(..) => false,
+                };
                 while let Some(Report::Call(news)) = queue.reports.pop_front_if(|report| fits(report, bytes)) {
                     bytes += news.report.wire_bytes();
                     calls.push(news);

@@ -8,7 +8,7 @@ use burla_types::OutputStream as Stream;
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 /// A line longer than this leaves in pieces. A guest could otherwise make the node hold a line that never ends.
 const LINE_BYTES_MAX: usize = 1 << 20;
@@ -77,11 +77,11 @@ impl CallOutput {
     }
 
     pub(crate) fn stdout(&self) -> GuestStream {
-        GuestStream { output: self.clone(), stream: Stream::Stdout }
+        GuestStream { output: self.clone(), stream: Stream::Stdout, permit: 0 }
     }
 
     pub(crate) fn stderr(&self) -> GuestStream {
-        GuestStream { output: self.clone(), stream: Stream::Stderr }
+        GuestStream { output: self.clone(), stream: Stream::Stderr, permit: 0 }
     }
 
     /// The call is over: prints what has no newline, and returns the end of its stderr.
@@ -133,6 +133,9 @@ impl CallOutput {
 pub(crate) struct GuestStream {
     output: CallOutput,
     stream: Stream,
+    /// What may be written now. std asks before it writes; a guest that does not is ended, or it could make the node hold
+    /// anything.
+    permit: usize,
 }
 
 impl IsTerminal for GuestStream {
@@ -161,6 +164,10 @@ impl Pollable for GuestStream {
 
 impl OutputStream for GuestStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > self.permit {
+            return Err(StreamError::trap("the function wrote more than it was allowed to at once"));
+        }
+        self.permit -= bytes.len();
         self.output.write(self.stream, &bytes);
         Ok(())
     }
@@ -171,7 +178,8 @@ impl OutputStream for GuestStream {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(if self.output.0.printer.is_ready() { WRITE_BYTES_MAX } else { 0 })
+        self.permit = if self.output.0.printer.is_ready() { WRITE_BYTES_MAX } else { 0 };
+        Ok(self.permit)
     }
 }
 
@@ -212,6 +220,15 @@ mod tests {
         let (lines, _) = printed(&[(out, "a"), (out, "b\nc\nd"), (out, "e"), (out, "\n"), (out, "last")]);
         let expected = [(out, "ab\nc\n"), (out, "de\n"), (out, "last")];
         assert_eq!(lines, expected.map(|(stream, text)| (stream, text.to_owned())));
+    }
+
+    #[test]
+    fn nobody_writes_more_than_was_allowed() {
+        let mut stream = CallOutput::new(Recorder::default()).stdout();
+        assert!(stream.write(Bytes::from_static(b"x")).is_err());
+        assert_eq!(stream.check_write().unwrap(), WRITE_BYTES_MAX);
+        stream.write(Bytes::from(vec![b'x'; WRITE_BYTES_MAX])).unwrap();
+        assert!(stream.write(Bytes::from_static(b"x")).is_err());
     }
 
     #[test]

@@ -10,12 +10,12 @@ use crate::contract::Panic;
 use crate::output::CallOutput;
 use crate::scratch::Scratch;
 
-/// Host resources that one call may hold: open files, streams, pollables. Each file is a descriptor of this process, of which it has
-/// some thousands for all calls together.
-const RESOURCES_MAX: usize = 1024;
+/// Host resources that one call may hold: open files, streams, pollables. Each file is a descriptor of this process, of which
+/// there are so many for all calls together.
+const RESOURCES_MAX: usize = 256;
 
-/// Bytes that one host call may make the host hold on the guest's behalf. Enough for an output of twice the largest size, so that one
-/// that is too large can be told by its size.
+/// Bytes that one host call may make the host hold on the guest's behalf. Enough for an output of twice the largest size, so that
+/// one that is too large can be told by its size.
 const HOSTCALL_BYTES_MAX: usize = 2 * burla_types::LIMIT_PAYLOAD_BYTES_MAX;
 
 /// Random bytes that one host call may ask for.
@@ -24,8 +24,8 @@ const RANDOM_BYTES_MAX: u64 = 1 << 20;
 /// Instances, memories and tables of one call. The pool has stricter limits; this is for when there is no pool.
 const OBJECTS_MAX: usize = 64;
 
-/// How many instructions a guest runs before it lets others have the thread: about a millisecond. Rarer would make others wait, more
-/// often gains nothing, and either costs the same.
+/// How many instructions a guest runs before it lets others have the thread: about a millisecond. Rarer would make others wait,
+/// more often gains nothing, and either costs the same.
 const YIELD_INTERVAL_FUEL: u64 = 10_000_000;
 
 /// The state of one store: the host's half of one call.
@@ -37,8 +37,8 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Makes the store of a call: with its memory cap, its fuel, its directory as `/`, its environment, and its output streams. There
-    /// is no other way to make one.
+    /// Makes the store of a call: with its memory cap, its fuel, its directory as `/`, its environment, and its output streams.
+    /// There is no other way to make one.
     pub(crate) fn store(
         engine: &wasmtime::Engine,
         limits: &Limits,
@@ -48,8 +48,8 @@ impl Sandbox {
     ) -> wasmtime::Result<Store<Self>> {
         let mut wasi = WasiCtx::builder();
         wasi
-            // Calls run on threads of their own, so that a file operation can run where it is; handing each to another thread takes
-            // twice as long.
+            // Calls run on threads of their own, so that a file operation can run where it is; handing each to another thread
+            // takes twice as long.
             .allow_blocking_current_thread(true)
             .max_random_size(RANDOM_BYTES_MAX)
             .envs(env)
@@ -80,8 +80,8 @@ pub(crate) struct MemoryCap {
     bytes_max: u64,
     bytes: u64,
     pub(crate) bytes_peak: u64,
-    /// The total that was last denied. The guest only sees that it cannot have more, and mostly aborts: the trap that follows looks
-    /// like any other.
+    /// The total that was last denied. The guest only sees that it cannot have more, and mostly aborts: the trap that follows
+    /// looks like any other.
     pub(crate) bytes_denied: Option<u64>,
 }
 

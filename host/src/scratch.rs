@@ -1,8 +1,8 @@
 //! The private directory of a call: empty when it starts, and nothing of it left when it is over.
 //!
-//! Making, opening and removing a directory takes 100–240 µs on ext4, ten times what the rest of a call takes, and most calls never
-//! touch theirs. So a directory that is verifiably as it was made is given to the next call: it has no entries, and the kernel says that
-//! neither its contents nor its metadata were changed or read since. Any other is taken apart, off the hot path.
+//! Making, opening and removing a directory takes 100–240 µs on ext4, ten times what the rest of a call takes, and most calls
+//! never touch theirs. So a directory that is verifiably as it was made is given to the next call: it has no entries, and the
+//! kernel says that neither its contents nor its metadata were changed or read since. Any other is taken apart, off the hot path.
 //!
 //! Taking apart is done by hand. The usual recursion overflows the stack of its thread on a tree of 15,000 levels, or runs out of
 //! descriptors; here every nested directory is first moved to the top, so that both stay constant.
@@ -20,8 +20,8 @@ use rustix::fs::{Mode, OFlags};
 /// Untouched directories that are kept for the next calls: as many as a node has calls at one time.
 const IDLE_MAX: usize = crate::engine::CALLS_MAX as usize;
 
-/// Directories that may wait to be taken apart. Past this the call that made the mess waits for it to be cleared, which holds back
-/// calls that write faster than the disk can forget.
+/// Directories that may wait to be taken apart. Past this the call that made the mess waits for it to be cleared, which holds
+/// back calls that write faster than the disk can forget.
 const TRASH_MAX: usize = 1024;
 
 /// Makes private directories, and makes them go away.
@@ -157,7 +157,8 @@ impl Shared {
         }
     }
 
-    /// Removes a tree with two descriptors and no recursion: files go at once, directories move up into `trash` and wait their turn.
+    /// Removes a tree with two descriptors and no recursion: files go at once, directories move up into `trash` and wait their
+    /// turn.
     fn try_take_apart(&self, path: &Path) -> io::Result<()> {
         let name = path.file_name().ok_or_else(|| io::Error::other("a directory without a name"))?;
         let trash = self.base_dir.open_dir("trash")?;

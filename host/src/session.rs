@@ -130,7 +130,8 @@ fn handle(message: Message, jobs: &Jobs, client: &NodeApiClient<Channel>) -> Res
         Message::Welcome(_) => return Err(InvalidMessage("a second welcome").into()),
         Message::StartJob(start) => {
             let work = Work::try_from(start.work.ok_or(InvalidMessage("a job without work"))?)?;
-            let fetch = fetch(client.clone(), work.digest);
+            let (client, digest) = (client.clone(), work.digest);
+            let fetch = move || fetch(client.clone(), digest);
             jobs.start(convert::job_id(&start.job_id)?, work, fetch);
         }
         Message::SetSlots(set) => jobs.set_slots(convert::job_id(&set.job_id)?, set.slots),

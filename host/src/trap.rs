@@ -1,15 +1,12 @@
-//! How a guest ended, in the grid's words: what wasmtime reports, what the guest said of itself, and what the sandbox denied it, become one
-//! [`Outcome`].
+//! How a guest ended, in the grid's words: what wasmtime reports, what the guest said of itself, and what the sandbox denied it,
+//! become one [`Outcome`].
 
 use burla_types::{Backtrace, Exceeded, Limit, Limits, Location, Outcome};
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use crate::contract::truncate;
+use crate::contract::{TEXT_BYTES_MAX, truncate};
 use crate::sandbox::Sandbox;
-
-/// An error's text is kept to this many bytes.
-const MESSAGE_BYTES_MAX: usize = 64 << 10;
 
 /// The outcome of a call that ended with `error` in `sandbox`.
 pub(crate) fn outcome(error: &wasmtime::Error, sandbox: &mut Sandbox, limits: &Limits) -> Outcome {
@@ -41,7 +38,7 @@ pub(crate) fn outcome(error: &wasmtime::Error, sandbox: &mut Sandbox, limits: &L
         (None, Some(trap)) => trap.to_string(),
         (None, None) => format!("{:#}", error.root_cause()),
     };
-    truncate(&mut message, MESSAGE_BYTES_MAX);
+    truncate(&mut message, TEXT_BYTES_MAX);
     Outcome::Trapped { message, backtrace }
 }
 
@@ -75,7 +72,8 @@ fn tidy(names: Vec<String>) -> Vec<String> {
     if shown.is_empty() { names } else { shown }
 }
 
-/// Writes the path of a function as its author knows it: the macro puts the body into an anonymous constant, and calls it from `apply`.
+/// Writes the path of a function as its author knows it: the macro puts the body into an anonymous constant, and calls it from
+/// `apply`.
 fn readable(name: &str) -> String {
     let name = name.replace("::_::", "::");
     match name.strip_prefix('<').and_then(|name| name.strip_suffix(" as burla_guest::Function>::apply")) {

@@ -1,7 +1,7 @@
 //! When a message is large enough to be sent.
 //!
-//! Every stream of the grid batches the same way: take what there is, up to this bound, and send it; while that is being sent, more
-//! gathers. So nothing ever waits for a batch to fill, and a busy stream still pays for one message per thousand calls.
+//! Every stream of the grid batches the same way: take what there is, up to this bound, and send it; while that is being sent,
+//! more gathers. So nothing ever waits for a batch to fill, and a busy stream still pays for one message per thousand calls.
 
 /// What a batch aims at. Larger batches gain nothing measurable on loopback; smaller ones cost a message each.
 pub const BATCH_BYTES: usize = 256 << 10;

@@ -48,10 +48,24 @@ impl WireSize for CallReport {
     fn payload_bytes(&self) -> usize {
         match self {
             Self::Printed(_, data) => data.len(),
-            Self::Ended { outcome: Outcome::Done(output), .. } => output.len(),
-            // Texts, each capped where it is made.
-            Self::Ended { stderr_tail, .. } => stderr_tail.len() + 1024,
+            Self::Ended { outcome, stderr_tail } => stderr_tail.len() + text_bytes(outcome),
         }
+    }
+}
+
+/// The bytes of an output, or of the texts that stand in its place.
+fn text_bytes(outcome: &Outcome) -> usize {
+    let sum = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
+    match outcome {
+        Outcome::Done(output) => output.len(),
+        Outcome::Failed { message, causes } => message.len() + sum(causes),
+        Outcome::Panicked { message, location, backtrace } => {
+            message.len() + location.as_ref().map_or(0, |location| location.0.len()) + sum(&backtrace.0)
+        }
+        Outcome::Trapped { message, backtrace } => message.len() + sum(&backtrace.0),
+        Outcome::Exceeded(_) => size_of::<Exceeded>(),
+        Outcome::Refused { message } => message.len(),
+        Outcome::Lost { reason } => reason.len(),
     }
 }
 

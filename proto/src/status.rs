@@ -1,5 +1,5 @@
-//! The one table between [`GridError`] and gRPC statuses, both ways. The error itself travels in the status's details, so that the
-//! other side gets the same value back and never has to read a text.
+//! The one table between [`GridError`] and gRPC statuses, both ways. The error itself travels in the status's details, so that
+//! the other side gets the same value back and never has to read a text.
 
 use burla_types::{Digest, GridError};
 use prost::Message;

@@ -11,8 +11,8 @@ use burla_types::{Digest, GridError};
 use bytes::Bytes;
 use lru::LruCache;
 
-/// What components may take on disk: tens of thousands of the usual few hundred kilobytes. One that is evicted is uploaded again by the
-/// next client that needs it.
+/// What components may take on disk: tens of thousands of the usual few hundred kilobytes. One that is evicted is uploaded again
+/// by the next client that needs it.
 const COMPONENTS_BYTES_MAX: u64 = 8 << 30;
 
 /// Descriptions that are kept in memory, so that a component is read and hashed once and not with every job.
@@ -37,8 +37,8 @@ impl Components {
         self.description(digest).is_ok()
     }
 
-    /// What a component says of itself, which stays true for as long as its name does. The bytes were checked when they were described, and are
-    /// again by every node that downloads them.
+    /// What a component says of itself, which stays true for as long as its name does. The bytes were checked when they were
+    /// described, and are again by every node that downloads them.
     fn description(&self, digest: Digest) -> Result<Arc<Description>, GridError> {
         let known = self.described().get(&digest).cloned();
         if let Some(description) = known.filter(|_| self.blobs.touch(&digest.to_string())) {

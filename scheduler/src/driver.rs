@@ -1,7 +1,8 @@
-//! Owns the grid, the time, and the ends of everyone's streams: takes in one event after another, and carries out what the grid says.
+//! Owns the grid, the time, and the ends of everyone's streams: takes in one event after another, and carries out what the grid
+//! says.
 //!
-//! It never waits for anyone. What it has for a node or a client goes into that one's outbox; the grid itself bounds what can be in them,
-//! by the calls it sends to a lease and by the bytes it lets a client leave untaken.
+//! It never waits for anyone. What it has for a node or a client goes into that one's outbox; the grid itself bounds what can be
+//! in them, by the calls it sends to a lease and by the bytes it lets a client leave untaken.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -11,9 +12,10 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use crate::grid::Grid;
-use crate::grid::event::{Action, ClientUpdate, Event, JobSpec, NodeCommand, NodeSpec, Timestamp};
+use crate::grid::event::{Action, ClientUpdate, Event, JobSpec, JobSummary, NodeCommand, NodeSpec, Timestamp};
 
-/// Events that may wait for the driver, of all streams together. A stream that finds it full waits, and HTTP/2 passes that on to its sender.
+/// Events that may wait for the driver, of all streams together. A stream that finds it full waits, and HTTP/2 passes that on to
+/// its sender.
 const EVENTS_MAX: usize = 1024;
 
 /// Something for the driver to take in.
@@ -133,10 +135,10 @@ impl Driver {
             Action::ToClient(id, ClientUpdate::Ended(result)) => {
                 if let Some((name, client)) = self.clients.remove(&id) {
                     match &result {
-                        Ok(summary) => {
-                            tracing::info!(job = %id, %name, calls = summary.calls, failed = summary.calls_failed, elapsed = ?summary.elapsed, "job finished")
+                        Ok(JobSummary { calls, calls_failed, elapsed }) => {
+                            tracing::info!(job = %id, %name, calls, calls_failed, ?elapsed, "job finished");
                         }
-                        Err(error) => tracing::info!(job = %id, %name, %error, "job refused"),
+                        Err(error) => tracing::info!(job = %id, %name, %error, "job failed"),
                     }
                     let _ = client.outbox.send(ClientUpdate::Ended(result));
                 }

@@ -1,5 +1,5 @@
-//! The scheduler's core: a state, the time and an event give actions. No clock, no I/O, no tasks, no randomness; all of that is the
-//! driver's.
+//! The scheduler's core: a state, the time and an event give actions. No clock, no I/O, no tasks, no randomness; all of that is
+//! the driver's.
 //!
 //! Invariants:
 //!
@@ -40,8 +40,8 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Takes in what happened at `now`, and says what is to be done about it. Events about jobs and nodes that are gone mean nothing:
-    /// they crossed the news of that.
+    /// Takes in what happened at `now`, and says what is to be done about it. Events about jobs and nodes that are gone mean
+    /// nothing: they crossed the news of that.
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         match event {
             Event::NodeJoined(id, spec) => self.node_joined(id, spec),
@@ -85,8 +85,11 @@ impl Grid {
 
     fn node_joined(&mut self, id: NodeId, spec: NodeSpec) {
         self.nodes.insert(id, Node::new(spec));
-        // Jobs that were opened before there was any node are checked now, as others were when they were opened.
-        let unfit: Vec<_> = self.jobs.values().filter(|job| self.refusal(job.slot()).is_some()).map(|job| job.id).collect();
+        self.adjust_ceilings();
+        // Jobs that were opened before there was any node are checked now, as others were when they were opened. One that ran
+        // before waits instead: the node that it ran on may come back.
+        let unfit = self.jobs.values().filter(|job| !job.was_placed && self.refusal(job.slot()).is_some());
+        let unfit: Vec<_> = unfit.map(|job| job.id).collect();
         for id in unfit {
             if let Some(job) = self.jobs.remove(&id) {
                 let refusal = self.refusal(job.slot());
@@ -97,6 +100,7 @@ impl Grid {
 
     fn node_left(&mut self, now: Timestamp, id: NodeId) {
         self.nodes.remove(&id);
+        self.adjust_ceilings();
         let concerned: Vec<_> = self.jobs.values().filter(|job| job.leases.contains_key(&id)).map(|job| job.id).collect();
         for job in concerned {
             self.with_job(now, job, |grid, job| grid.lease_lost(job, id));
@@ -104,7 +108,7 @@ impl Grid {
     }
 
     fn job_opened(&mut self, now: Timestamp, id: JobId, spec: JobSpec) {
-        let job = Job::new(id, spec, now);
+        let job = Job::new(id, spec, now, self.memory_ceiling());
         match self.refusal(job.slot()) {
             Some(error) => self.end_job(job, Err(error)),
             None => {
@@ -146,6 +150,11 @@ impl Grid {
                 continue;
             }
             let Some(ended) = lease.end(news.index, news.attempt) else { continue };
+            if is_lost(&news) && news.attempt < ATTEMPTS_MAX {
+                // The node's own trouble; another, or the same a moment later, may do better.
+                job.requeue(CallToRun { index: news.index, attempt: news.attempt.next(), input: ended.input });
+                continue;
+            }
             let failed = !matches!(news.report, CallReport::Ended { outcome: Outcome::Done(_), .. });
             let slot_before = job.slot();
             if job.learn(&news) {
@@ -162,12 +171,15 @@ impl Grid {
     fn lease_lost(&mut self, job: &mut Job, node: NodeId) {
         let Some(lease) = job.leases.remove(&node) else { return };
         let mut lost: Vec<_> = lease.sent.into_iter().collect();
-        // From the back, so that the queue ends up in order.
-        lost.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
+        lost.sort_by_key(|(index, _)| *index);
+        // A node runs calls in the order it gets them, so those beyond its slots had not begun, and have lost nothing.
+        let slots = lease.slots_told.unwrap_or(0);
         let mut updates = Vec::new();
-        for (index, sent) in lost {
-            if sent.attempt < ATTEMPTS_MAX {
-                job.requeue(CallToRun { index, attempt: sent.attempt.next(), input: sent.input });
+        // From the back, so that the queue ends up in order.
+        for (position, (index, sent)) in lost.into_iter().enumerate().rev() {
+            let attempt = if (position as u64) < slots { sent.attempt.next() } else { sent.attempt };
+            if attempt <= ATTEMPTS_MAX {
+                job.requeue(CallToRun { index, attempt, input: sent.input });
                 continue;
             }
             job.call_ended(sent.input.len(), true);
@@ -229,6 +241,22 @@ impl Grid {
         }
     }
 
+    fn memory_ceiling(&self) -> u64 {
+        self.nodes.values().map(|node| node.spec.capacity.memory_bytes).max().unwrap_or(u64::MAX)
+    }
+
+    /// The nodes are others than before, and with them what a slot can reserve at most.
+    fn adjust_ceilings(&mut self) {
+        let ceiling = self.memory_ceiling();
+        let mut jobs = std::mem::take(&mut self.jobs);
+        for job in jobs.values_mut() {
+            let before = job.slot();
+            job.memory_bytes_ceiling = ceiling;
+            self.adjust_reservations(job, before);
+        }
+        self.jobs = jobs;
+    }
+
     fn control_flow(&mut self, job: &mut Job) {
         let pause = job.inputs_must_pause();
         if pause != job.inputs_paused {
@@ -261,6 +289,7 @@ impl Grid {
             let Some(mut job) = self.jobs.remove(&wishing[grant.wish]) else { continue };
             if let Some(node) = self.nodes.get_mut(&grant.node) {
                 node.take(job.slot(), grant.slots);
+                job.was_placed = true;
                 job.leases.entry(grant.node).or_default().slots += grant.slots;
                 self.fill(&mut job, grant.node);
             }
@@ -272,7 +301,8 @@ impl Grid {
         let no_nodes = self.nodes.is_empty();
         for job in self.jobs.values_mut() {
             let waits = job.has_pending() && job.slots_held() == 0 && !job.output_paused;
-            let reason = waits.then(|| waiting_reason(no_nodes, job.slot()));
+            let fits = self.nodes.values().any(|node| node.could_fit(job.slot()));
+            let reason = waits.then(|| waiting_reason(no_nodes, fits, job.slot()));
             if reason != job.waiting_told {
                 job.waiting_told.clone_from(&reason);
                 self.actions.push(Action::ToClient(job.id, ClientUpdate::Waiting(reason)));
@@ -306,10 +336,17 @@ impl WireSize for CallUpdate {
     }
 }
 
-fn waiting_reason(no_nodes: bool, slot: Resources) -> String {
+fn is_lost(news: &CallNews) -> bool {
+    matches!(news.report, CallReport::Ended { outcome: Outcome::Lost { .. }, .. })
+}
+
+fn waiting_reason(no_nodes: bool, fits: bool, slot: Resources) -> String {
     if no_nodes {
         return "no node has joined the grid; start one with `burla-node --scheduler URL`".to_owned();
     }
     let (cpus, mib) = (slot.cpu_millis as f64 / 1000.0, slot.memory_bytes >> 20);
+    if !fits {
+        return format!("no node is large enough any more for a call with {cpus} CPUs and {mib} MiB");
+    }
     format!("no node has {cpus} CPUs and {mib} MiB free; other jobs have them")
 }

@@ -101,8 +101,8 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// The same component under wasmtime alone, configured as its documentation advises for many short instances, and with the fuel that a
-/// node cannot do without.
+/// The same component under wasmtime alone, configured as its documentation advises for many short instances, and with the fuel
+/// that a node cannot do without.
 struct Bare {
     engine: Engine,
     pre: wasmtime::component::InstancePre<State>,

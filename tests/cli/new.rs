@@ -7,8 +7,8 @@ use burla_tests::root;
 
 use super::{assert_exit, cargo_burla_in, command, stdout};
 
-/// Runs a new project. Its dependencies are those of this workspace, in a target directory that is kept, so that only the first run of this
-/// test builds them.
+/// Runs a new project. Its dependencies are those of this workspace, in a target directory that is kept, so that only the first
+/// run of this test builds them.
 fn runs(project: &Path, workspace: &Path) {
     std::fs::copy(root().join("Cargo.lock"), workspace.join("Cargo.lock")).unwrap();
     let target = root().join("target/new-projects");

@@ -142,6 +142,13 @@ fn the_crates_that_people_use_work() {
     );
 }
 
+#[test]
+fn an_iterator_may_run_jobs_of_its_own() {
+    let grid = LocalGrid::start(1);
+    let double = |number| remote_parallel_map(typed::doubles, [number]).grid(&grid.grid).run().unwrap()[0];
+    assert_eq!(remote_parallel_map(typed::doubles, (0..3).map(double)).grid(&grid.grid).run().unwrap(), [0, 4, 8]);
+}
+
 #[tokio::test]
 async fn a_job_can_be_awaited_beside_others() {
     let grid = LocalGrid::start(1);

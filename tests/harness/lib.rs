@@ -19,8 +19,8 @@ pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// A binary of this workspace, built as `cargo burla` builds it. Cargo does not build the binaries of other packages for a test, so this asks it
-/// to, once.
+/// A binary of this workspace, built as `cargo burla` builds it. Cargo does not build the binaries of other packages for a test,
+/// so this asks it to, once.
 pub fn binary(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
@@ -160,7 +160,8 @@ impl LocalGrid {
         Self { nodes: Vec::new(), scheduler, grid: burla::Grid::at(url).expect("the address is one"), folder }
     }
 
-    /// Starts another node, and waits until it has joined. It keeps compiled components where all tests do, so that each is compiled once.
+    /// Starts another node, and waits until it has joined. It keeps compiled components where all tests do, so that each is
+    /// compiled once.
     pub fn add_node(&mut self, arguments: &[&str]) {
         self.add_node_with_data(arguments, &root().join("target/burla-tests"));
     }

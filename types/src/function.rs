@@ -17,6 +17,7 @@ pub struct FunctionInfo {
     pub signature: Cow<'static, str>,
     /// The doc comment, its lines joined; empty where there is none.
     pub doc: Cow<'static, str>,
-    /// A fingerprint of the function's own tokens. A program and a component that disagree on it were built from different sources.
+    /// A fingerprint of the function's own tokens. A program and a component that disagree on it were built from different
+    /// sources.
     pub source: Cow<'static, str>,
 }

@@ -8,8 +8,8 @@ use syn::{Attribute, Error, Expr, ExprLit, ItemFn, Lit, Meta};
 use crate::render::render;
 use crate::signature::Signature;
 
-/// Expands `#[burla::function]` on `item`. What is wrong comes out as `compile_error!`, beside the item as it was, so that its other uses
-/// still compile and one mistake gives one error.
+/// Expands `#[burla::function]` on `item`. What is wrong comes out as `compile_error!`, beside the item as it was, so that its
+/// other uses still compile and one mistake gives one error.
 pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
     match try_expand(attribute, item.clone()) {
         Ok(tokens) => tokens,
@@ -36,8 +36,8 @@ fn expand_function(item: &ItemFn, signature: &Signature) -> TokenStream {
     let visibility = &item.vis;
     let (docs, attributes): (Vec<_>, Vec<_>) = item.attrs.iter().partition(|attribute| attribute.path().is_ident("doc"));
 
-    // The body stays a function of the same name, inside the anonymous constant: names in it mean what they meant, it can call itself,
-    // and a backtrace shows it under its own path.
+    // The body stays a function of the same name, inside the anonymous constant: names in it mean what they meant, it can call
+    // itself, and a backtrace shows it under its own path.
     let mut inner = item.clone();
     inner.vis = syn::Visibility::Inherited;
     inner.attrs = attributes.into_iter().cloned().collect();
@@ -196,8 +196,8 @@ fn doc_line(attribute: &Attribute) -> Option<String> {
     meta.path.is_ident("doc").then(|| text.value().trim().to_owned())
 }
 
-/// FNV-1a, 64 bits (draft-eastlake-fnv). Tells versions of one function apart by mistake, not by malice: what runs is named by the
-/// component's SHA-256.
+/// FNV-1a, 64 bits (draft-eastlake-fnv). Tells versions of one function apart by mistake, not by malice: what runs is named by
+/// the component's SHA-256.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }

@@ -27,8 +27,8 @@ use proc_macro::TokenStream;
 /// ```
 ///
 /// Inputs and outputs are any owned types that implement serde's `Serialize` and `Deserialize`. A function of several parameters
-/// takes tuples, one of none takes `()`. It returns `T`, or `Result<T, E>` where `E: Display`; an `Err` is the call's own failure,
-/// and its chain of sources reaches the user.
+/// takes tuples, one of none takes `()`. It returns `T`, or `Result<T, E>` where `E: Display`; an `Err` is the call's own
+/// failure, and its chain of sources reaches the user.
 ///
 /// `async`, generic and `unsafe` functions, methods, references and `impl Trait` are refused, each with what to write instead.
 #[proc_macro_attribute]

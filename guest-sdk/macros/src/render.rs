@@ -1,5 +1,5 @@
-//! Tokens as their author would have written them. `TokenStream::to_string` puts spaces where nobody would, and its output is what
-//! people read in `cargo burla inspect`.
+//! Tokens as their author would have written them. `TokenStream::to_string` puts spaces where nobody would, and its output is
+//! what people read in `cargo burla inspect`.
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 

@@ -1,5 +1,5 @@
-//! What a function may look like. Everything that is refused is refused here, all of it at once, each at its own place and with what to
-//! write instead.
+//! What a function may look like. Everything that is refused is refused here, all of it at once, each at its own place and with
+//! what to write instead.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;

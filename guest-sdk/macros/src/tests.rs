@@ -1,5 +1,5 @@
-//! The expansion, as text: each `tests/expand/NAME.rs` beside what becomes of it, `NAME.expanded.rs`. Run with `UPDATE_EXPANDED=1` to write the
-//! latter anew, and read the difference.
+//! The expansion, as text: each `tests/expand/NAME.rs` beside what becomes of it, `NAME.expanded.rs`. Run with
+//! `UPDATE_EXPANDED=1` to write the latter anew, and read the difference.
 
 use std::path::{Path, PathBuf};
 

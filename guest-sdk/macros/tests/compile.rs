@@ -1,4 +1,5 @@
-//! What the attribute refuses, with the message and its place (`ui/NAME.rs` beside `ui/NAME.stderr`), and what it takes (`pass/`).
+//! What the attribute refuses, with the message and its place (`ui/NAME.rs` beside `ui/NAME.stderr`), and what it takes
+//! (`pass/`).
 //!
 //! To add a refusal, write `ui/NAME.rs`, run with `TRYBUILD=overwrite`, and read what was written.
 

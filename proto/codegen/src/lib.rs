@@ -1,4 +1,5 @@
-//! Generates `proto/src/generated` from `proto/burla/v1`. It is a package of its own, so that it builds when the generated code does not.
+//! Generates `proto/src/generated` from `proto/burla/v1`. It is a package of its own, so that it builds when the generated code
+//! does not.
 //!
 //! protox reads `.proto` files in Rust, so nobody needs protoc.
 

@@ -77,7 +77,7 @@ pub mod call_event {
         Printed(super::Printed),
     }
 }
-/// Whole lines that a call printed; only the last of a call may lack its newline.
+/// Whole lines that a call printed; only the last of a call may lack its newline, and a piece of a line longer than 1 MiB.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Printed {
     #[prost(bool, tag = "1")]

@@ -1,4 +1,5 @@
-//! What happens to a grid, and what a grid does about it. Read this file first: it is all that `Grid` and the world say to each other.
+//! What happens to a grid, and what a grid does about it. Read this file first: it is all that `Grid` and the world say to each
+//! other.
 
 use std::sync::Arc;
 use std::time::Duration;

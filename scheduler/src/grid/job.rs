@@ -10,12 +10,12 @@ use bytes::Bytes;
 use super::event::{CallNews, CallToRun, JobSpec, NodeCommand, Timestamp};
 use super::lease::Lease;
 
-/// Memory that a slot reserves at first when the user asked for none. A Rust function starts with little over one MiB; what its calls
-/// are seen to need counts from the first that ends.
+/// Memory that a slot reserves at first when the user asked for none. A Rust function starts with little over one MiB; what its
+/// calls are seen to need counts from the first that ends.
 const MEMORY_GUESS_BYTES: u64 = 128 << 20;
 
-/// Bytes of a job that the scheduler holds before it stops taking inputs: inputs that wait or run, and updates that the client has not
-/// taken.
+/// Bytes of a job that the scheduler holds before it stops taking inputs: inputs that wait or run, and updates that the client
+/// has not taken.
 const HELD_BYTES_MAX: usize = 128 << 20;
 
 /// Inputs of a job that the scheduler holds before it stops taking more, however small.
@@ -39,6 +39,8 @@ pub(crate) struct Job {
     pub(crate) waiting_told: Option<String>,
     pub(crate) inputs_paused: bool,
     pub(crate) output_paused: bool,
+    /// Whether a node has ever had room for it.
+    pub(crate) was_placed: bool,
     pub(crate) calls_ended: u64,
     pub(crate) calls_failed: u64,
     /// Bytes of updates that the client has not taken.
@@ -50,10 +52,12 @@ pub(crate) struct Job {
     held: usize,
     call_time: Option<Duration>,
     memory_bytes_seen: u64,
+    /// What the largest node has. Calls that were seen to need more still run there, one at a time, rather than nowhere.
+    pub(crate) memory_bytes_ceiling: u64,
 }
 
 impl Job {
-    pub(crate) fn new(id: JobId, spec: JobSpec, opened: Timestamp) -> Self {
+    pub(crate) fn new(id: JobId, spec: JobSpec, opened: Timestamp, memory_bytes_ceiling: u64) -> Self {
         Self {
             id,
             spec,
@@ -63,6 +67,7 @@ impl Job {
             waiting_told: None,
             inputs_paused: false,
             output_paused: false,
+            was_placed: false,
             calls_ended: 0,
             calls_failed: 0,
             untaken_bytes: 0,
@@ -72,12 +77,14 @@ impl Job {
             held: 0,
             call_time: None,
             memory_bytes_seen: 0,
+            memory_bytes_ceiling,
         }
     }
 
     /// What one slot occupies.
     pub(crate) fn slot(&self) -> Resources {
-        let memory_bytes = self.spec.memory_bytes.unwrap_or(self.memory_bytes_seen.max(MEMORY_GUESS_BYTES));
+        let seen = self.memory_bytes_seen.max(MEMORY_GUESS_BYTES).min(self.memory_bytes_ceiling);
+        let memory_bytes = self.spec.memory_bytes.unwrap_or(seen);
         Resources { cpu_millis: self.spec.cpu_millis, memory_bytes }
     }
 
@@ -143,7 +150,10 @@ impl Job {
         let mut commands = Vec::new();
         let Some(lease) = self.leases.get_mut(&node) else { return commands };
         let wanted = if self.output_paused { 0 } else { lease.calls_wanted(self.call_time) };
-        if wanted == 0 || self.pending.is_empty() {
+        let sends = wanted > 0 && !self.pending.is_empty();
+        // More slots are for the calls that wait there already, too; fewer only matter to those that are sent now.
+        let raises = lease.slots_told.is_some_and(|told| told < lease.slots);
+        if !sends && !raises {
             return commands;
         }
         if lease.slots_told.is_none() {
@@ -155,6 +165,9 @@ impl Job {
         }
         let (mut calls, mut bytes) = (Vec::new(), 0);
         for _ in 0..wanted {
+            if lease.is_full() {
+                break;
+            }
             let Some(call) = self.pending.pop_front() else { break };
             if batch_is_full(bytes, &call.input) {
                 commands.push(NodeCommand::RunCalls(self.id, std::mem::take(&mut calls)));
@@ -164,7 +177,9 @@ impl Job {
             lease.send(call.index, call.attempt, call.input.clone());
             calls.push(call);
         }
-        commands.push(NodeCommand::RunCalls(self.id, calls));
+        if !calls.is_empty() {
+            commands.push(NodeCommand::RunCalls(self.id, calls));
+        }
         commands
     }
 

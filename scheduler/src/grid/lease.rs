@@ -6,12 +6,12 @@ use std::time::Duration;
 use burla_types::Attempt;
 use bytes::Bytes;
 
-/// How much work a slot should have waiting: what it takes for an outcome to travel to the scheduler and the next call back, on a busy
-/// network. A slot with less would idle; with more, calls would wait behind each other while another node is free.
+/// How much work a slot should have waiting: what it takes for an outcome to travel to the scheduler and the next call back, on a
+/// busy network. A slot with less would idle; with more, calls would wait behind each other while another node is free.
 const QUEUE_TIME: Duration = Duration::from_millis(10);
 
-/// Calls that may wait for one slot, however short they are: measured lengths say nothing certain about the next ones, and this many that
-/// turn out to be long is all that is held up.
+/// Calls that may wait for one slot, however short they are: measured lengths say nothing certain about the next ones, and this
+/// many that turn out to be long is all that is held up.
 const QUEUED_PER_SLOT_MAX: u64 = 128;
 
 /// Bytes of inputs that may wait at a node for one job beyond a call for every slot.
@@ -49,9 +49,12 @@ impl Lease {
                 1 + u64::try_from(waiting).unwrap_or(u64::MAX).min(QUEUED_PER_SLOT_MAX)
             }
         };
-        let window = self.slots.saturating_mul(per_slot);
-        let window = if self.sent_bytes > QUEUED_BYTES_MAX { window.min(self.slots) } else { window };
-        window.saturating_sub(sent)
+        self.slots.saturating_mul(per_slot).saturating_sub(sent)
+    }
+
+    /// Whether so many bytes wait there that only a slot without a call is worth another.
+    pub(crate) fn is_full(&self) -> bool {
+        self.sent_bytes > QUEUED_BYTES_MAX && self.sent.len() as u64 >= self.slots
     }
 
     /// Adds a call that is being sent.
@@ -106,7 +109,9 @@ mod tests {
     fn large_inputs_do_not_pile_up() {
         let mut lease = lease(2, 0);
         lease.send(0, Attempt::FIRST, Bytes::from(vec![0; QUEUED_BYTES_MAX + 1]));
-        assert_eq!(lease.calls_wanted(Some(Duration::ZERO)), 1);
+        assert!(!lease.is_full(), "a slot is without a call");
+        lease.send(1, Attempt::FIRST, Bytes::new());
+        assert!(lease.is_full());
     }
 
     #[test]

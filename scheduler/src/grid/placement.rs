@@ -5,10 +5,10 @@
 //! - A. No node is given more than it has: neither CPUs, nor memory, nor calls.
 //! - B. No job is given more slots than it wants.
 //! - C. Nothing idles that someone wants: afterwards, no node has room for a slot of a job that wants more.
-//! - D. What is free goes to the job with the smallest share first, so that a job that comes later finds its place as slots come free.
+//! - D. What is free goes to the job with the smallest share first.
 //! - E. A job's slots are spread: of nodes alike, none gets two before another has one.
 //!
-//! Taking slots back from a job that has many is not done here: slots come back as calls end.
+//! Taking slots back from a job that has many is not done here: they come free when it has no inputs left.
 
 use burla_types::{NodeId, Resources};
 

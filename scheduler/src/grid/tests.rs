@@ -242,6 +242,89 @@ fn a_call_that_loses_three_nodes_is_lost() {
 }
 
 #[test]
+fn calls_that_had_not_begun_lose_no_attempt_with_their_node() {
+    let mut world = World::default();
+    world.joins(1, 1);
+    world.opens(1, job(u64::MAX), 50);
+    // Once their length is known, many wait at the node.
+    world.one_ends(node_id(1));
+    assert!(world.running[&node_id(1)].len() > 10);
+    world.happens(Event::NodeLeft(node_id(1)));
+    world.joins(2, 50);
+    let attempts: Vec<_> = world.running[&node_id(2)].iter().map(|(_, call)| call.attempt.0).collect();
+    assert_eq!((attempts[0], attempts[1..].iter().max()), (2, Some(&1)));
+}
+
+#[test]
+fn a_nodes_own_trouble_is_not_the_end_of_a_call() {
+    let mut world = World::default();
+    world.joins(1, 1);
+    world.opens(1, job(u64::MAX), 1);
+    for attempt in 1..=3 {
+        let (job, call) = world.running.get_mut(&node_id(1)).unwrap().remove(0);
+        assert_eq!(call.attempt, Attempt(attempt));
+        assert!(world.told.is_empty());
+        world.reports(node_id(1), job, call, ended(Outcome::Lost { reason: "no space left".into() }));
+    }
+    assert_eq!(world.indices_told(job_id(1)), [0]);
+}
+
+#[test]
+fn slots_that_are_added_are_told_even_when_nothing_is_sent() {
+    let mut world = World::default();
+    world.joins(1, 2);
+    world.opens(1, job(u64::MAX), 1);
+    world.opens(2, job(u64::MAX), 500);
+    // Job 2 has one slot, and sends many while its calls are short; then they turn long, and job 1 ends.
+    for wall_time in [Duration::from_micros(20), 10 * SECOND] {
+        let position = world.running[&node_id(1)].iter().position(|(of, _)| *of == job_id(2)).unwrap();
+        let (job, call) = world.running.get_mut(&node_id(1)).unwrap().remove(position);
+        let report = ended(Outcome::Done(Bytes::new()));
+        let news = CallNews { index: call.index, attempt: call.attempt, report, wall_time, memory_bytes_peak: 0 };
+        world.happens(Event::CallsReported(node_id(1), job, vec![news]));
+    }
+    let sent = world.running[&node_id(1)].len();
+    assert_eq!(world.runs_now(node_id(1), job_id(2)), 1);
+    world.one_ends(node_id(1));
+    assert_eq!(world.running[&node_id(1)].len(), sent - 1, "nothing more was sent");
+    assert_eq!(world.runs_now(node_id(1), job_id(2)), 2);
+}
+
+#[test]
+fn calls_that_need_more_memory_than_any_node_has_still_run() {
+    let mut world = World::default();
+    world.joins(1, 4);
+    world.happens(Event::JobOpened(job_id(1), job(u64::MAX)));
+    world.happens(Event::InputsArrived(job_id(1), inputs(1)));
+    let (job, call) = world.running.get_mut(&node_id(1)).unwrap().remove(0);
+    let news = CallNews {
+        index: call.index,
+        attempt: call.attempt,
+        report: ended(Outcome::Done(Bytes::new())),
+        wall_time: SECOND,
+        memory_bytes_peak: 100 << 30,
+    };
+    world.happens(Event::CallsReported(node_id(1), job, vec![news]));
+    world.happens(Event::InputsArrived(job, inputs(2)));
+    assert_eq!(world.runs_now_everywhere(job), 1);
+    world.joins(2, 1);
+    assert!(world.ended.is_empty());
+}
+
+#[test]
+fn a_job_waits_for_a_large_node_to_come_back() {
+    let mut world = World::default();
+    world.joins(1, 8);
+    world.opens(1, JobSpec { cpu_millis: 8000, ..job(u64::MAX) }, 2);
+    world.happens(Event::NodeLeft(node_id(1)));
+    world.joins(2, 2);
+    assert!(world.waiting[&job_id(1)].as_ref().unwrap().contains("large enough"));
+    world.joins(3, 8);
+    world.all_end();
+    assert_eq!(world.indices_told(job_id(1)), [0, 1]);
+}
+
+#[test]
 fn an_attempt_that_was_given_up_cannot_end_the_call() {
     let mut world = World::default();
     world.joins(1, 1);
@@ -353,8 +436,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever happens in whatever order: a job's calls end at most once each; no node runs more than it has, no job more than it may, at any
-    /// moment; and when nodes stay and inputs end, so do jobs.
+    /// Whatever happens in whatever order: a job's calls end at most once each; no node runs more than it has, no job more than
+    /// it may, at any moment; and when nodes stay and inputs end, so do jobs.
     #[test]
     fn any_history_keeps_the_invariants(steps in prop::collection::vec(step(), 0..120), parallelism in 1..6u64) {
         let mut world = World::default();

@@ -116,8 +116,8 @@ fn job_spec(open: v1::OpenJob) -> Result<JobSpec, &'static str> {
     })
 }
 
-/// Passes a job's inputs on, for as long as there are any and the grid has room. A stream that breaks, or ends without closing the inputs,
-/// is a client that is gone.
+/// Passes a job's inputs on, for as long as there are any and the grid has room. A stream that breaks, or ends without closing
+/// the inputs, is a client that is gone.
 async fn take_inputs(
     driver: DriverHandle,
     job: JobId,
@@ -164,7 +164,8 @@ fn check_batch(batch: &v1::InputBatch, next_index: u64) -> Result<(), String> {
     }
 }
 
-/// What a job's client is told, as a stream of messages. Dropping it, which tonic does when the client goes away, abandons the job.
+/// What a job's client is told, as a stream of messages. Dropping it, which tonic does when the client goes away, abandons the
+/// job.
 pub(super) struct Updates {
     job: JobId,
     updates: mpsc::UnboundedReceiver<ClientUpdate>,

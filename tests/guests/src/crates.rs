@@ -58,7 +58,8 @@ pub fn uses_flate2(text: String) -> std::io::Result<(usize, String)> {
     Ok((compressed.len(), back))
 }
 
-/// Draws a gradient, writes it as PNG into its directory, reads it back, makes a thumbnail, and returns its size and one of its pixels.
+/// Draws a gradient, writes it as PNG into its directory, reads it back, makes a thumbnail, and returns its size and one of its
+/// pixels.
 #[burla::function]
 pub fn uses_image(side: u32) -> anyhow::Result<(u32, u32, [u8; 3])> {
     let shade = |position: u32| u8::try_from(position * 255 / side).unwrap_or(u8::MAX);
