@@ -1,6 +1,6 @@
 //! The functions of a component, by name. Each registers itself; nobody keeps a list.
 
-use burla_types::codec;
+use burla_types::{codec, with_causes};
 
 use crate::{Failure, Function};
 
@@ -45,13 +45,8 @@ pub(crate) fn dispatch(name: &str, input: &[u8]) -> Result<Vec<u8>, CallError> {
 
 fn call<F: Function>(input: &[u8]) -> Result<Vec<u8>, CallError> {
     let input = codec::decode::<F::Input>(input).map_err(|error| {
-        CallError::Refused(format!("the input is not what `{}{}` takes: {}", F::NAME, F::INFO.signature, chain(&error)))
+        CallError::Refused(format!("the input is not what `{}{}` takes: {}", F::NAME, F::INFO.signature, with_causes(&error)))
     })?;
     let output = F::apply(input).map_err(CallError::Failed)?;
-    codec::encode(&output).map_err(|error| CallError::Unwritable(format!("the output of `{}`: {}", F::NAME, chain(&error))))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| (*error).source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    codec::encode(&output).map_err(|error| CallError::Unwritable(format!("the output of `{}`: {}", F::NAME, with_causes(&error))))
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use burla_proto::convert::{CallReport, Work};
-use burla_types::{Attempt, JobId, Outcome, OutputStream};
+use burla_types::{Attempt, JobId, Outcome, OutputStream, with_causes};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::sync::watch;
@@ -95,7 +95,7 @@ impl Jobs {
                     job.lock().component = Some(component);
                     job.fill_slots(&executor, &outbound);
                 }
-                Err(error) => outbound.push(Report::Unusable(id, tell(&error))),
+                Err(error) => outbound.push(Report::Unusable(id, with_causes(&error))),
             }
         });
     }
@@ -286,15 +286,10 @@ where
         tries_left -= 1;
         match executor.prepare(job.work.digest, fetch()).await {
             Err(error @ PrepareError::Fetch { .. }) if tries_left > 0 => {
-                tracing::warn!(error = %tell(&error), "trying again");
+                tracing::warn!(error = %with_causes(&error), "trying again");
                 tokio::time::sleep(FETCH_DELAY).await;
             }
             prepared => return prepared,
         }
     }
-}
-
-fn tell(error: &PrepareError) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| (*error).source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

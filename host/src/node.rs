@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use burla_types::{GridError, Resources};
+use burla_types::{GridError, Resources, with_causes};
 use tokio::sync::watch;
 
 use crate::executor::Executor;
@@ -87,7 +87,7 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>, joined:
             }
             tracing::info!(%url, "the scheduler is shutting down; waiting for it to come back");
         } else {
-            tracing::warn!(%url, error = %session::tell(&error), ?delay, "not connected to the scheduler; trying again");
+            tracing::warn!(%url, error = %with_causes(&error), ?delay, "not connected to the scheduler; trying again");
         }
         tokio::select! {
             () = tokio::time::sleep(delay) => delay = (delay * 2).min(RECONNECT_DELAY_MAX),

@@ -52,12 +52,6 @@ impl From<Status> for SessionError {
     }
 }
 
-/// An error and its causes, on one line.
-pub(crate) fn tell(error: &SessionError) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| (*error).source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
 /// Joins the grid and works for it until the connection ends.
 pub(crate) async fn run(
     config: &NodeConfig,

@@ -55,6 +55,12 @@ pub enum GridError {
     ShuttingDown,
 }
 
+/// An error and what caused it, on one line: for logs, and for where it goes on as a text.
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 impl From<DigestMismatch> for GridError {
     fn from(mismatch: DigestMismatch) -> Self {
         Self::InvalidComponent { reason: mismatch.to_string() }

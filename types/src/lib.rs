@@ -20,7 +20,7 @@ mod limits;
 mod outcome;
 
 pub use digest::{Digest, DigestMismatch, ParseDigestError};
-pub use error::GridError;
+pub use error::{GridError, with_causes};
 pub use function::{FUNCTION_SECTION, FunctionInfo};
 pub use ids::{Attempt, JobId, NodeId};
 pub use limits::{
