@@ -88,12 +88,11 @@ impl Grid {
         self.adjust_ceilings();
         // Jobs that were opened before there was any node are checked now, as others were when they were opened. One that ran
         // before waits instead: the node that it ran on may come back.
-        let unfit = self.jobs.values().filter(|job| !job.was_placed && self.refusal(job.slot()).is_some());
-        let unfit: Vec<_> = unfit.map(|job| job.id).collect();
-        for id in unfit {
+        let waiting = self.jobs.values().filter(|job| !job.was_placed);
+        let unfit: Vec<_> = waiting.filter_map(|job| Some((job.id, self.refusal(job.slot())?))).collect();
+        for (id, error) in unfit {
             if let Some(job) = self.jobs.remove(&id) {
-                let refusal = self.refusal(job.slot());
-                self.end_job(job, refusal.map_or(Err(GridError::ShuttingDown), Err));
+                self.end_job(job, Err(error));
             }
         }
     }
