@@ -6,10 +6,7 @@ use crate::{Digest, DigestMismatch, Resources};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GridError {
     /// Client or node and scheduler are of different versions.
-    #[error(
-        "this is Burla {peer}, but the scheduler is Burla {scheduler}: install the scheduler's version with `cargo install \
-         cargo-burla@{scheduler}`, or upgrade the scheduler"
-    )]
+    #[error("this is Burla {peer}, but the scheduler is Burla {scheduler}: install the same version on both sides")]
     VersionMismatch {
         /// The scheduler's version.
         scheduler: String,
