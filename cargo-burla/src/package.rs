@@ -26,7 +26,7 @@ const PROFILE: &str = "burla-component";
 const PROFILE_SETTINGS: &[&str] =
     &[r#"profile.burla-component.inherits="release""#, r#"profile.burla-component.strip="debuginfo""#];
 
-/// Every node has SIMD, and numeric loops are twice as fast with it. Cargo adds this to the flags of the user's own
+/// Every node has SIMD, and a matrix product is twice as fast with it. Cargo adds this to the flags of the user's own
 /// configuration, and leaves it out where `RUSTFLAGS` is set. Why nothing is said of unrolling:
 /// `docs/decisions/003-codegen-flags.md`.
 const RUSTFLAGS: &str = r#"target.wasm32-wasip2.rustflags=["-Ctarget-feature=+simd128"]"#;

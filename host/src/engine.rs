@@ -6,13 +6,13 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllo
 /// calls take 8 of the 128 TiB that a process has.
 pub(crate) const CALLS_MAX: u32 = 1000;
 
-/// Core instances that one component may consist of. A Rust function is three: itself, and two that connect it to WASI.
+/// Core instances that one component may consist of: a Rust function's own, those that connect it to WASI, and room for more.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
 
 /// Memories that one component may have. Rust makes one; a second allows for composed components.
 const MEMORIES_PER_COMPONENT: u32 = 2;
 
-/// Tables that one component may have. A Rust function has two: its function pointers, and those of its imports.
+/// Tables that one component may have: a Rust function's pointers, those of its imports, and room for more.
 const TABLES_PER_COMPONENT: u32 = 4;
 
 /// Elements that one table may have: function pointers, of which large programs have tens of thousands.

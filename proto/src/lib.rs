@@ -27,8 +27,7 @@ pub const MESSAGE_BYTES_MAX: usize = LIMIT_PAYLOAD_BYTES_MAX + (1 << 20);
 /// messages for the largest component cost nothing.
 pub const COMPONENT_CHUNK_BYTES: usize = 256 << 10;
 
-/// The largest component a grid takes. Ten times what a function with heavy dependencies comes to; compiling one this large takes
-/// most of a minute.
+/// The largest component a grid takes: twenty-five times the largest of the tests, 2.6 MB with image, regex and chrono in it.
 pub const COMPONENT_BYTES_MAX: usize = 64 << 20;
 
 /// What HTTP/2 lets the sender of a stream have in flight. The default of 64 KiB stalls a 1 MB payload sixteen times.

@@ -79,6 +79,7 @@ impl Components {
     pub(crate) fn put(&self, digest: Digest, bytes: &[u8]) -> Result<(), GridError> {
         digest.verify(bytes)?;
         describe(bytes)?;
+        tracing::info!(%digest, bytes = bytes.len(), "component uploaded");
         self.blobs.put(&digest.to_string(), bytes).map_err(|error| {
             tracing::error!(%error, %digest, "cannot write a component");
             GridError::InvalidRequest { reason: format!("the scheduler cannot store the component: {error}") }

@@ -44,6 +44,7 @@ fn a_component_travels_once_and_stays_compiled_across_restarts() {
     assert_eq!((run(&grid), run(&grid)), (vec![8], vec![8]));
     let compiled = |grid: &LocalGrid| grid.nodes[0].log().matches("compiled a component").count();
     assert_eq!(compiled(&grid), 1);
+    assert_eq!(grid.scheduler.log().matches("component uploaded").count(), 1);
     let files = || std::fs::read_dir(data.join("compiled")).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     assert_eq!(files().len(), 1);
     // The same folder, another process.

@@ -37,7 +37,7 @@ fn discarded_output_is_not_shown_but_the_end_of_stderr_stays_with_the_error() {
 }
 
 #[test]
-fn a_flood_of_lines_arrives_whole_at_a_slow_reader() {
+fn a_flood_of_lines_arrives_whole() {
     let grid = LocalGrid::start(1);
     let (mut next, mut wrong) = (vec![0u64; 4], 0u64);
     let counts = std::sync::Arc::new(std::sync::Mutex::new((0u64, 0u64)));
