@@ -1,8 +1,12 @@
 //! What can be asked of `cargo burla`.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
+use burla::JobId;
+use burla_daemon::config::{Cpus, Gib};
 use clap::{Args, Parser, Subcommand};
 
 use crate::project::{Cargo, Selection, Wanted};
@@ -41,6 +45,16 @@ pub(crate) enum Command {
     Run(Run),
     /// Show what is in a component.
     Inspect(Inspect),
+    /// Run a function on every line of JSON of a file or of stdin, and print what it returns as lines of JSON.
+    Map(Box<Map>),
+    /// Keep a grid on this machine, which programs find by themselves.
+    Up(Up),
+    /// Show the nodes of the grid.
+    Nodes(Show),
+    /// Show the jobs that run on the grid.
+    Jobs(Show),
+    /// Stop a job that runs on the grid.
+    Cancel(Cancel),
 }
 
 #[derive(Debug, Args)]
@@ -77,6 +91,101 @@ pub(crate) struct Inspect {
     /// Show it as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Each line of the inputs is one input: a value as the function's parameter is in JSON, or an array of them where it has several.
+#[derive(Debug, Args)]
+#[command(allow_missing_positional = true)]
+pub(crate) struct Map {
+    /// The component's file. Default: the package's functions, packaged as `build` does.
+    pub(crate) component: Option<PathBuf>,
+    /// The function's name, or enough of its end. May be left out as `-` where the component has only one.
+    pub(crate) function: String,
+    /// Where the inputs are. Default: stdin.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) inputs: Option<PathBuf>,
+    /// Print outputs as calls finish, and not in the order of the inputs.
+    #[arg(long)]
+    pub(crate) as_finished: bool,
+    /// Print each output as an object with the number of its line: {"line":1,"output":…} or {"line":1,"error":…}.
+    #[arg(long)]
+    pub(crate) indexed: bool,
+    /// Go on when a line is no input or a call fails. It is reported, and the others are not lost.
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// CPUs per call.
+    #[arg(long, value_name = "CPUS", default_value_t = 1.0)]
+    pub(crate) func_cpu: f64,
+    /// GiB of memory per call.
+    #[arg(long, value_name = "GIB")]
+    pub(crate) func_ram: Option<f64>,
+    /// Calls that run at one time.
+    #[arg(long, value_name = "CALLS")]
+    pub(crate) max_parallelism: Option<usize>,
+    /// Seconds that one call may take.
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) timeout: Option<Duration>,
+    /// An environment variable of every call.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_variable)]
+    pub(crate) env: Vec<(String, String)>,
+    /// A name for people to recognise the job by.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Do not show what calls print. Else it goes to stderr.
+    #[arg(long)]
+    pub(crate) discard_prints: bool,
+    /// Show progress on stderr, or do not. Default: on a terminal only.
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) spinner: Option<bool>,
+    #[command(flatten)]
+    pub(crate) what: What,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// The address of its scheduler, on this machine. Default: any free port.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// CPUs that calls may have together. Default: those of this machine.
+    #[arg(long)]
+    pub(crate) cpus: Option<Cpus>,
+    /// GiB of memory that calls may have together. Default: 80 % of this machine's.
+    #[arg(long, value_name = "GIB")]
+    pub(crate) memory: Option<Gib>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    pub(crate) grid: WhichGrid,
+    /// Show it as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    /// The job's id, as `cargo burla jobs` shows it.
+    pub(crate) job: JobId,
+    #[command(flatten)]
+    pub(crate) grid: WhichGrid,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhichGrid {
+    /// The address of the grid's scheduler. Default: the grid that `cargo burla up` keeps on this machine.
+    #[arg(long, env = "BURLA_URL", value_name = "URL")]
+    pub(crate) url: Option<String>,
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.filter(|time| !time.is_zero()).ok_or_else(|| "give seconds above 0, such as 30 or 0.5".to_owned())
+}
+
+fn parse_variable(text: &str) -> Result<(String, String), String> {
+    let variable = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    variable.ok_or_else(|| "give KEY=VALUE".to_owned())
 }
 
 /// Which package, and how cargo is to build it: the flags of cargo's own commands.

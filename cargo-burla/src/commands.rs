@@ -2,12 +2,19 @@
 
 mod build;
 mod inspect;
+mod map;
 mod new;
 mod run;
+mod show;
+mod up;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
+use burla_host::machine;
+
 use crate::cli::Command;
+use crate::embedded::{ANY_PORT, EmbeddedGrid};
 use crate::error::CommandError;
 
 pub(crate) fn run(command: Command) -> Result<ExitCode, CommandError> {
@@ -16,7 +23,58 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::Build(arguments) => build::build(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Run(arguments) => run::run(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Map(arguments) => map::map(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Up(arguments) => up::up(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Nodes(arguments) => show::nodes(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Jobs(arguments) => show::jobs(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Cancel(arguments) => show::cancel(&arguments).map(|()| ExitCode::SUCCESS),
     }
+}
+
+/// Does something with a grid: the configured one, else the one that `up` keeps on this machine, else one that is there for as long
+/// as this takes.
+fn on_a_grid<T>(act: impl FnOnce(&str) -> Result<T, CommandError>) -> Result<T, CommandError> {
+    // A configured address is used as it is; whoever dials it says what is wrong with it if something is.
+    if let Some(url) = std::env::var("BURLA_URL").ok().filter(|url| !url.is_empty()).or_else(burla::local_grid::find) {
+        return act(&url);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CommandError::Grid(error.into()))?;
+    let started = runtime.block_on(async {
+        let mut grid = EmbeddedGrid::start(ANY_PORT, machine::capacity()).await?;
+        let url = grid.url().await?;
+        anyhow::Ok((grid, url))
+    });
+    let (grid, url) = started.map_err(CommandError::Grid)?;
+    let done = act(&url);
+    runtime.block_on(grid.stop());
+    done
+}
+
+#[expect(clippy::print_stderr, reason = "people are told on stderr")]
+fn tell(text: &str) {
+    eprintln!("burla: {text}");
+}
+
+#[expect(clippy::print_stderr, reason = "what calls print is for people, and stdout is for data")]
+fn tell_plainly(text: &str) {
+    eprintln!("{text}");
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<(), CommandError> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| unprintable(error.into()))?;
+    print_text(&(text + "\n"))
+}
+
+fn print_text(text: &str) -> Result<(), CommandError> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(unprintable(source)),
+        _ => Ok(()),
+    }
+}
+
+fn unprintable(source: io::Error) -> CommandError {
+    CommandError::File { act: "write", path: "stdout".into(), source }
 }
 
 /// Prints a component, unless whoever reads it has stopped reading.

@@ -1,15 +1,24 @@
 //! A grid of this machine alone, inside this process: the same scheduler and the same node as the daemons, on a loopback port.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
-use burla_host::{NodeConfig, machine};
-use burla_scheduler::Components;
+use burla_host::NodeConfig;
+use burla_scheduler::{Components, ServeConfig};
+use burla_types::Resources;
 use etcetera::BaseStrategy;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// Any free port of this machine.
+pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// How long an embedded grid waits for jobs when its program has ended. They are being abandoned at that moment.
+const DRAIN_TIME: Duration = Duration::from_millis(200);
 
 /// A running grid. It ends when it is dropped with the runtime it runs on.
 pub(crate) struct EmbeddedGrid {
@@ -22,27 +31,36 @@ pub(crate) struct EmbeddedGrid {
 }
 
 impl EmbeddedGrid {
-    /// Starts a grid that has this machine's CPUs and memory.
-    pub(crate) async fn start() -> anyhow::Result<Self> {
+    /// Starts a grid whose scheduler listens on an address of this machine and whose node gives this much to calls.
+    pub(crate) async fn start(listen: SocketAddr, capacity: Resources) -> anyhow::Result<Self> {
         let folder = cache_dir()?;
-        let components = Components::open(&folder).with_context(|| format!("cannot keep components in {}", folder.display()))?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("cannot listen on a loopback port")?;
+        let scheduler_metrics = Arc::default();
+        let components = Components::open(&folder, Arc::clone(&scheduler_metrics))
+            .with_context(|| format!("cannot keep components in {}", folder.display()))?;
+        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let url = format!("http://{}", listener.local_addr()?);
         let (stop_scheduler, scheduler_stops) = watch::channel(false);
         let (stop_node, node_stops) = watch::channel(false);
         let until = |mut stop: watch::Receiver<bool>| async move {
             let _ = stop.wait_for(|stop| *stop).await;
         };
-        let scheduler = burla_scheduler::serve(listener, components, until(scheduler_stops));
+        let scheduler = burla_scheduler::serve(
+            listener,
+            components,
+            ServeConfig { drain_time: DRAIN_TIME },
+            scheduler_metrics,
+            until(scheduler_stops),
+        );
         let config = NodeConfig {
             scheduler_url: url.clone(),
             name: "embedded".to_owned(),
-            capacity: machine::capacity(),
+            capacity,
             data_dir: folder,
             sandbox_dir: std::env::temp_dir(),
+            drain_time: DRAIN_TIME,
         };
         let (joining, joined) = watch::channel(false);
-        let node = burla_host::run(config, until(node_stops), joining);
+        let node = burla_host::run(config, Arc::default(), until(node_stops), joining);
         Ok(Self {
             url,
             joined,

@@ -11,7 +11,9 @@ use burla_types::component::InvalidComponent;
 pub mod exit_code {
     /// Anything else, such as a file that cannot be written.
     pub const OTHER: u8 = 1;
-    /// There is no such package or target, or there are several.
+    /// The arguments mean nothing.
+    pub const USAGE: u8 = 2;
+    /// There is no such package, target or function, or there are several.
     pub const NO_SUCH_TARGET: u8 = 10;
     /// The WebAssembly target is not installed.
     pub const WASM_TARGET_MISSING: u8 = 11;
@@ -19,8 +21,16 @@ pub mod exit_code {
     pub const BUILD_FAILED: u8 = 12;
     /// What was built, or given, is nothing that a node could run.
     pub const UNUSABLE_COMPONENT: u8 = 13;
-    /// The embedded grid could not be started.
+    /// The grid of this machine could not be started, or the configured one not be reached.
     pub const GRID_FAILED: u8 = 14;
+    /// A call failed, or several.
+    pub const CALLS_FAILED: u8 = 15;
+    /// A line of the inputs is no input, and no call failed.
+    pub const BAD_INPUT: u8 = 16;
+    /// The grid would not run the job, or not to its end.
+    pub const JOB_FAILED: u8 = 17;
+    /// The job was canceled, as a shell has it for what Ctrl-C ended.
+    pub const CANCELED: u8 = 130;
 }
 
 /// A failure of `cargo burla`.
@@ -121,6 +131,49 @@ pub enum CommandError {
     /// The embedded grid could not be started.
     #[error("cannot start a grid on this machine")]
     Grid(#[source] anyhow::Error),
+    /// No such function, or several.
+    #[error("the component has {} `{wanted}`: it has {}", if .available.len() > 1 { "no single function" } else { "no function" }, .available.join(", "))]
+    WhichFunction {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        available: Vec<String>,
+    },
+    /// A line is no input.
+    #[error("line {line} of the inputs cannot be used: {reason}")]
+    BadLine {
+        /// Its number, from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A call failed.
+    #[error("the call of line {line} failed")]
+    CallFailed {
+        /// The number of its input's line, from 1.
+        line: u64,
+        /// How.
+        source: Box<burla::CallError>,
+    },
+    /// An output cannot be shown as JSON.
+    #[error("the output of line {line} cannot be written as JSON: {reason}")]
+    Output {
+        /// The number of its input's line, from 1.
+        line: u64,
+        /// Why not.
+        reason: String,
+    },
+    /// Calls failed, or lines were no inputs, and the others are done.
+    #[error("{failed} calls failed and {bad_lines} lines could not be used; the others are done")]
+    SomeFailed {
+        /// Calls.
+        failed: u64,
+        /// Lines.
+        bad_lines: u64,
+    },
+    /// The job could not be run, or the grid not be asked.
+    #[error("{0}")]
+    Job(#[source] burla::Error),
 }
 
 impl CommandError {
@@ -136,6 +189,20 @@ impl CommandError {
                 exit_code::UNUSABLE_COMPONENT
             }
             Self::Grid(_) => exit_code::GRID_FAILED,
+            Self::WhichFunction { .. } => exit_code::NO_SUCH_TARGET,
+            Self::CallFailed { .. } => exit_code::CALLS_FAILED,
+            Self::BadLine { .. } => exit_code::BAD_INPUT,
+            Self::SomeFailed { failed: 0, .. } => exit_code::BAD_INPUT,
+            Self::SomeFailed { .. } => exit_code::CALLS_FAILED,
+            Self::Job(error) => match error {
+                burla::Error::JobCanceled { .. } => exit_code::CANCELED,
+                burla::Error::NoGrid | burla::Error::InvalidUrl { .. } | burla::Error::Unreachable { .. } => {
+                    exit_code::GRID_FAILED
+                }
+                burla::Error::InvalidLimit(_) | burla::Error::InvalidOption { .. } => exit_code::USAGE,
+                _ => exit_code::JOB_FAILED,
+            },
+            Self::Output { .. } => exit_code::OTHER,
             Self::Metadata(_) | Self::Start { .. } | Self::File { .. } | Self::New { .. } => exit_code::OTHER,
         }
     }
@@ -157,12 +224,20 @@ impl CommandError {
         }
     }
 
+    /// Tells the user what went wrong with one of many, when the others go on.
+    #[expect(clippy::print_stderr, reason = "people are told on stderr")]
+    pub(crate) fn tell(&self) {
+        eprintln!("burla: {}", burla_types::with_causes(self));
+    }
+
     /// Tells the user, once, with causes and hint.
     #[expect(clippy::print_stderr, reason = "people are told on stderr")]
     pub(crate) fn show(&self) {
         eprintln!("error: {self}");
         let causes = std::iter::successors(std::error::Error::source(self), |error| (*error).source());
-        for cause in causes {
+        // The client's errors speak for themselves, and are told in its words.
+        let repeats = usize::from(matches!(self, Self::Job(_)));
+        for cause in causes.skip(repeats) {
             eprintln!("  caused by: {cause}");
         }
         if let Some(hint) = self.hint() {

@@ -40,7 +40,7 @@ impl Component {
     }
 
     /// Reads a component, unless it is the one that the last job read. Hashing it takes longer than a small job.
-    fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         static LAST: Mutex<Option<(PathBuf, SystemTime, u64, Component)>> = Mutex::new(None);
         let metadata = std::fs::metadata(path).map_err(|source| unreadable(path, source))?;
         let modified = metadata.modified().map_err(|source| unreadable(path, source))?;

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use burla_proto::v1::client_api_client::ClientApiClient;
 use burla_proto::{
-    COMPONENT_CHUNK_BYTES, CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_BYTES_MAX,
+    COMPONENT_CHUNK_BYTES, CONNECTION_WINDOW_BYTES, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, MESSAGE_BYTES_MAX,
     STREAM_WINDOW_BYTES, convert, status, v1,
 };
-use burla_types::VERSION;
+use burla_types::Peer;
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 use tonic::Status;
@@ -51,8 +51,8 @@ impl Connection {
         let endpoint = Endpoint::from_shared(url.clone())
             .map_err(unreachable)?
             .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .http2_keep_alive_interval(HEARTBEAT_INTERVAL)
+            .keep_alive_timeout(HEARTBEAT_TIMEOUT)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         let channel = endpoint.connect().await.map_err(unreachable)?;
@@ -63,12 +63,15 @@ impl Connection {
     }
 
     /// Makes sure that the grid has the component: offers its digest, and uploads the bytes only when they are missing.
-    pub(crate) async fn provide(&mut self, component: &Component) -> Result<()> {
-        let offer = v1::OfferComponentRequest { version: VERSION.to_owned(), digest: convert::digest_bytes(component.digest) };
+    /// Says the number of bytes to `uploading` before it does.
+    pub(crate) async fn provide(&mut self, component: &Component, uploading: impl FnOnce(usize)) -> Result<()> {
+        let offer =
+            v1::OfferComponentRequest { client: Some(Peer::this().into()), digest: convert::digest_bytes(component.digest) };
         let answer = self.client.offer_component(offer).await.map_err(|status| self.error(status))?;
         if answer.into_inner().known {
             return Ok(());
         }
+        uploading(component.bytes.len());
         let chunks = chunks(component);
         self.client.upload_component(tokio_stream::iter(chunks)).await.map_err(|status| self.error(status))?;
         Ok(())

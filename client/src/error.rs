@@ -36,8 +36,8 @@ pub enum Error {
 
     /// No grid is configured.
     #[error(
-        "there is no grid to run on: start the program with `cargo burla run`, which brings one, or set BURLA_URL to the address of a \
-         scheduler, such as http://127.0.0.1:8420"
+        "there is no grid to run on: start the program with `cargo burla run`, which brings one, or keep one on this machine with \
+         `cargo burla up`, or set BURLA_URL to the address of a scheduler, such as http://127.0.0.1:8420"
     )]
     NoGrid,
 
@@ -135,6 +135,15 @@ pub enum Error {
         source: DecodeError,
     },
 
+    /// The job was canceled, and its calls with it.
+    #[error("the job was canceled {by} after {calls_ended} of its calls had ended")]
+    JobCanceled {
+        /// By whom.
+        by: CanceledBy,
+        /// Calls that had ended until then.
+        calls_ended: u64,
+    },
+
     /// The grid ended the job without an outcome for this call. A bug of the grid, never of a function.
     #[error("the grid ended the job without a result for input {index}")]
     MissingResult {
@@ -159,6 +168,25 @@ impl fmt::Debug for Error {
         fmt::Display::fmt(self, f)?;
         let mut causes = std::iter::successors(std::error::Error::source(self), |error| (*error).source());
         causes.try_for_each(|cause| write!(f, "\n  caused by: {cause}"))
+    }
+}
+
+/// Who canceled a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CanceledBy {
+    /// Whoever runs the program, with Ctrl-C.
+    CtrlC,
+    /// An operator of the grid, with `cargo burla cancel` or [`Grid::cancel`](crate::Grid::cancel).
+    Operator,
+}
+
+impl fmt::Display for CanceledBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CtrlC => "with Ctrl-C",
+            Self::Operator => "by an operator of the grid",
+        })
     }
 }
 

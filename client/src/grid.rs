@@ -23,6 +23,17 @@ impl Grid {
         Ok(Self { url })
     }
 
+    /// The grid that a job would run on that names none: the one at `BURLA_URL`, else the one that `cargo burla up` keeps on this
+    /// machine.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoGrid`](crate::Error::NoGrid) where there is neither.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn default_grid() -> Result<Self> {
+        find(None).map(|url| Self { url })
+    }
+
     /// The address of its scheduler.
     pub fn url(&self) -> &str {
         &self.url
@@ -33,7 +44,7 @@ impl Grid {
 #[cfg(not(target_family = "wasm"))]
 const URL_VARIABLE: &str = "BURLA_URL";
 
-/// The address to dial: the job's own grid, then `BURLA_URL`.
+/// The address to dial: the job's own grid, then `BURLA_URL`, then a grid that `cargo burla up` keeps on this machine.
 #[cfg(not(target_family = "wasm"))]
 pub(crate) fn find(given: Option<&Grid>) -> Result<String> {
     if let Some(grid) = given {
@@ -41,7 +52,7 @@ pub(crate) fn find(given: Option<&Grid>) -> Result<String> {
     }
     match std::env::var(URL_VARIABLE) {
         Ok(url) if !url.is_empty() => check(&url).map(|()| url),
-        _ => Err(Error::NoGrid),
+        _ => crate::local_grid::find().ok_or(Error::NoGrid),
     }
 }
 

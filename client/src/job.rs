@@ -2,26 +2,42 @@
 //!
 //! This is an edge file: generated types stop here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use burla_proto::WireSize;
 use burla_proto::convert::{self, CallReport, Work};
 use burla_proto::v1::{self, MapRequest, map_request::Request, map_response::Response};
-use burla_types::{Outcome, VERSION};
-use tokio::sync::mpsc;
+use burla_types::{GridError, Outcome, Peer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use crate::component::Component;
 use crate::connection::Connection;
 use crate::input_buffer::InputReceiver;
+use crate::interrupt::Interrupt;
 use crate::options::CheckedOptions;
-use crate::{Error, Result, Stdout};
+use crate::progress::Progress;
+use crate::{CanceledBy, Error, Result, Stdout};
 
 /// Messages that may wait for the connection. HTTP/2 holds back the sender; this only keeps it from waiting for each.
 const REQUESTS_MAX: usize = 2;
 
 /// How long a job waits before it says what for. Shorter waits are not worth a line.
 const WAITING_NOTICE_DELAY: Duration = Duration::from_secs(1);
+
+/// Bytes of outcomes that may wait for the user to take them. A single one may be larger, and then waits alone.
+const OUTCOME_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes that a permit of the semaphore over them stands for, since it counts in 32 bits.
+const BYTES_PER_PERMIT: usize = 1 << 10;
+
+/// Calls that ended, and the room they take.
+pub(crate) struct EndedBatch {
+    pub(crate) ended: Vec<Ended>,
+    _room: OwnedSemaphorePermit,
+}
 
 /// A call that ended.
 pub(crate) struct Ended {
@@ -32,16 +48,30 @@ pub(crate) struct Ended {
 
 /// What to run, and how.
 pub(crate) struct Job {
-    pub(crate) function: &'static str,
+    pub(crate) function: String,
     pub(crate) component: Component,
     pub(crate) options: CheckedOptions,
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl Job {
-    /// Runs the job to its end. Ends early when nobody receives outcomes any more.
-    pub(crate) async fn run(self, inputs: InputReceiver, outcomes: mpsc::Sender<Vec<Ended>>) -> Result<()> {
+    /// Runs the job to its end. Ends early when nobody receives outcomes any more, or with a Ctrl-C.
+    pub(crate) async fn run(self, inputs: InputReceiver, outcomes: mpsc::Sender<EndedBatch>, interrupt: Interrupt) -> Result<()> {
+        let progress = Arc::clone(&self.progress);
+        let canceled = |by| Err(Error::JobCanceled { by, calls_ended: progress.calls_ended() });
+        tokio::select! {
+            ended = self.run_uninterrupted(inputs, outcomes) => match ended {
+                Err(Error::Grid(GridError::Canceled)) => canceled(CanceledBy::Operator),
+                ended => ended,
+            },
+            () = interrupt.pressed() => canceled(CanceledBy::CtrlC),
+        }
+    }
+
+    async fn run_uninterrupted(self, inputs: InputReceiver, outcomes: mpsc::Sender<EndedBatch>) -> Result<()> {
         let mut connection = Connection::open(self.options.url.clone()).await?;
-        connection.provide(&self.component).await?;
+        connection.provide(&self.component, |bytes| self.progress.uploading(bytes)).await?;
+        self.progress.running();
 
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let open = MapRequest { request: Some(Request::Open(self.open())) };
@@ -51,11 +81,13 @@ impl Job {
         let responses = connection.client.map(ReceiverStream::new(receiver)).await;
         let responses = responses.map_err(|status| connection.error(status))?.into_inner();
 
-        let mut responses = Responses { responses, stdout: self.options.stdout, notice: Notice::default() };
+        let (progress, stdout) = (self.progress, self.options.stdout);
+        let room = Arc::new(Semaphore::new(OUTCOME_BYTES_MAX / BYTES_PER_PERMIT));
+        let mut responses = Responses { responses, stdout, progress, notice: Notice::default(), outcomes, room };
         // Both directions at once: a grid that has no room for more inputs may have outcomes to get rid of first. Inputs end when
         // the iterator does; the job ends when the scheduler says so, and only then.
         let sending = send_inputs(inputs, requests);
-        let receiving = responses.receive(&connection, &outcomes);
+        let receiving = responses.receive(&connection);
         tokio::pin!(sending, receiving);
         tokio::select! {
             ended = &mut receiving => return ended,
@@ -68,18 +100,18 @@ impl Job {
         let options = &self.options;
         let work = Work {
             digest: self.component.digest,
-            function: self.function.to_owned(),
+            function: self.function.clone(),
             limits: options.limits.clone(),
             env: options.env.clone(),
             wants_output: options.stdout.wants_output(),
         };
         v1::OpenJob {
-            version: VERSION.to_owned(),
+            client: Some(Peer::this().into()),
             work: Some(work.into()),
             cpu_millis: options.cpu_millis,
             memory_bytes: options.memory_bytes,
             max_parallelism: options.max_parallelism,
-            name: options.name.clone().unwrap_or_else(|| self.function.to_owned()),
+            name: options.name.clone().unwrap_or_else(|| self.function.clone()),
         }
     }
 }
@@ -104,11 +136,14 @@ async fn send_inputs(mut inputs: InputReceiver, requests: mpsc::Sender<MapReques
 struct Responses {
     responses: Streaming<v1::MapResponse>,
     stdout: Stdout,
+    progress: Arc<Progress>,
     notice: Notice,
+    outcomes: mpsc::Sender<EndedBatch>,
+    room: Arc<Semaphore>,
 }
 
 impl Responses {
-    async fn receive(&mut self, connection: &Connection, outcomes: &mpsc::Sender<Vec<Ended>>) -> Result<()> {
+    async fn receive(&mut self, connection: &Connection) -> Result<()> {
         loop {
             let message = tokio::select! {
                 message = self.responses.message() => message,
@@ -120,33 +155,55 @@ impl Responses {
             let Some(message) = message.map_err(|status| connection.error(status))? else { return Ok(()) };
             match message.response {
                 Some(Response::Events(events)) => {
-                    let ended = self.handle(events)?;
-                    if !ended.is_empty() && outcomes.send(ended).await.is_err() {
+                    let (ended, bytes) = self.handle(events)?;
+                    if ended.is_empty() {
+                        continue;
+                    }
+                    // Not taking them off the connection is what holds the grid back.
+                    let permits = bytes.min(OUTCOME_BYTES_MAX) / BYTES_PER_PERMIT;
+                    let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+                    // Nobody closes the semaphore.
+                    let Ok(room) = Arc::clone(&self.room).acquire_many_owned(permits).await else { return Ok(()) };
+                    if self.outcomes.send(EndedBatch { ended, _room: room }).await.is_err() {
                         return Ok(());
                     }
                 }
-                Some(Response::Waiting(waiting)) => self.notice.set(waiting.reason),
+                Some(Response::Waiting(waiting)) => {
+                    let reason = (!waiting.reason.is_empty()).then_some(waiting.reason);
+                    self.progress.set_waiting(reason.clone());
+                    if !self.progress.is_shown() {
+                        self.notice.set(reason);
+                    }
+                }
+                Some(Response::Progress(progress)) => self.progress.set_running(progress.running, progress.nodes),
                 Some(Response::Opened(opened)) => tracing::debug!(job = ?opened.job_id, "job opened"),
                 None => {}
             }
         }
     }
 
-    /// Shows what was printed, in order, and keeps what ended.
-    fn handle(&mut self, events: v1::CallEvents) -> Result<Vec<Ended>> {
-        let mut ended = Vec::with_capacity(events.events.len());
+    /// Shows what was printed, in order, and keeps what ended, with the bytes of that.
+    fn handle(&mut self, events: v1::CallEvents) -> Result<(Vec<Ended>, usize)> {
+        let (mut ended, mut bytes) = (Vec::with_capacity(events.events.len()), 0);
         for event in events.events {
-            let report = convert::call_report(event.event)
-                .map_err(|invalid| burla_types::GridError::InvalidRequest { reason: invalid.to_string() })?;
+            let report =
+                convert::call_report(event.event).map_err(|invalid| GridError::InvalidRequest { reason: invalid.to_string() })?;
+            let report_bytes = report.wire_bytes();
             match report {
                 CallReport::Printed(stream, lines) => {
                     // A terminal may be slow, or stopped with Ctrl-S; the connection's own task must not wait behind it.
-                    tokio::task::block_in_place(|| self.stdout.show(event.index, stream, &lines)).map_err(Error::Print)?;
+                    let stdout = &mut self.stdout;
+                    let show = || stdout.show(event.index, stream, &lines);
+                    tokio::task::block_in_place(|| self.progress.above(show)).map_err(Error::Print)?;
                 }
-                CallReport::Ended { outcome, stderr_tail } => ended.push(Ended { index: event.index, outcome, stderr_tail }),
+                CallReport::Ended { outcome, stderr_tail } => {
+                    bytes += report_bytes;
+                    self.progress.call_ended(matches!(outcome, Outcome::Done(_)));
+                    ended.push(Ended { index: event.index, outcome, stderr_tail });
+                }
             }
         }
-        Ok(ended)
+        Ok((ended, bytes))
     }
 }
 
@@ -157,8 +214,8 @@ struct Notice {
 }
 
 impl Notice {
-    fn set(&mut self, reason: String) {
-        self.waiting = (!reason.is_empty()).then(|| (tokio::time::Instant::now() + WAITING_NOTICE_DELAY, reason));
+    fn set(&mut self, reason: Option<String>) {
+        self.waiting = reason.map(|reason| (tokio::time::Instant::now() + WAITING_NOTICE_DELAY, reason));
     }
 
     async fn due(&self) {

@@ -26,14 +26,19 @@
 //! 2. the component is found, and refused when its function is not this program's (`component.rs`);
 //! 3. the grid is found ([`Grid`]) and dialled; the component is offered by its digest, and uploaded if it is missing
 //!    (`connection.rs`);
-//! 4. inputs go out as the grid takes them, outcomes come back (`calls.rs` for types, `job.rs` for messages);
-//! 5. what calls print is shown (`stdout.rs`), and how they failed is told ([`Error`], [`CallError`]).
+//! 4. inputs go out as the grid takes them, outcomes come back (`calls.rs` for types, `raw_calls.rs` for bytes, `job.rs` for
+//!    messages);
+//! 5. what calls print is shown (`stdout.rs`), how far the job is (`progress.rs`), and how calls failed ([`Error`],
+//!    [`CallError`]); Ctrl-C cancels it (`interrupt.rs`).
 //!
 //! On wasm this crate is only the guest SDK: a component holds functions and cannot start jobs, so steps 2 to 5 are not built.
 
 #![warn(missing_docs)]
 
 #[cfg(not(target_family = "wasm"))]
+mod calls;
+#[cfg(target_family = "wasm")]
+#[path = "calls_in_component.rs"]
 mod calls;
 #[cfg(not(target_family = "wasm"))]
 mod component;
@@ -44,17 +49,35 @@ mod grid;
 #[cfg(not(target_family = "wasm"))]
 mod input_buffer;
 #[cfg(not(target_family = "wasm"))]
+mod interrupt;
+#[cfg(not(target_family = "wasm"))]
 mod job;
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+pub mod local_grid;
 mod map;
 mod options;
+mod outputs;
+#[cfg(not(target_family = "wasm"))]
+mod overview;
+#[cfg(not(target_family = "wasm"))]
+mod progress;
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+pub mod raw;
+#[cfg(not(target_family = "wasm"))]
+mod raw_calls;
 mod stdout;
 
 #[doc(hidden)]
 pub use burla_guest::__private;
 pub use burla_guest::{Function, function};
 
-pub use burla_types::{Backtrace, Limit, Location, OutputStream};
-pub use error::{CallError, CallErrorKind, Error, Result};
+pub use burla_types::{Backtrace, JobId, Limit, Location, OutputStream, ParseIdError};
+pub use error::{CallError, CallErrorKind, CanceledBy, Error, Result};
 pub use grid::Grid;
 pub use map::{MapFuture, RemoteParallelMap, remote_parallel_map};
+pub use outputs::{CallStream, Generator, IndexedCallStream, IndexedGenerator};
+#[cfg(not(target_family = "wasm"))]
+pub use overview::{JobInfo, NodeInfo};
 pub use stdout::{Callback, Stdout};

@@ -1,17 +1,20 @@
 //! The one function, and its options.
 
-use std::future::IntoFuture;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use burla_guest::Function;
 
+use crate::calls::Calls;
 use crate::options::Options;
-use crate::{CallError, Grid, Result, Stdout};
+use crate::{CallError, CallStream, Error, Generator, Grid, Result, Stdout};
 
 /// Runs `function` on every one of `inputs`, at the same time, on the grid.
 ///
-/// Nothing happens until the job is started with [`run`](RemoteParallelMap::run), [`try_run`](RemoteParallelMap::try_run) or
-/// `.await`. Inputs are taken from the iterator as the grid can use them.
+/// Nothing happens until the job is started with [`run`](RemoteParallelMap::run), [`try_run`](RemoteParallelMap::try_run),
+/// [`generator`](RemoteParallelMap::generator), [`stream`](RemoteParallelMap::stream) or `.await`. Inputs are taken from the iterator as the grid can use them.
 ///
 /// ```no_run
 /// #[burla::function]
@@ -34,12 +37,10 @@ where
 }
 
 /// A job that has not been started. Made by [`remote_parallel_map`].
-#[must_use = "a job does nothing until `.run()`, `.try_run()` or `.await`"]
+#[must_use = "a job does nothing until `.run()`, `.try_run()`, `.generator()`, `.stream()` or `.await`"]
 #[derive(Debug)]
 pub struct RemoteParallelMap<F, I> {
-    #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "a component cannot start jobs"))]
     function: F,
-    #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "a component cannot start jobs"))]
     inputs: I,
     options: Options,
 }
@@ -68,7 +69,8 @@ where
         self
     }
 
-    /// The grid to run on. Default: the one at `BURLA_URL`, which `cargo burla run` sets.
+    /// The grid to run on. Default: the one at `BURLA_URL`, which `cargo burla run` sets; else the one that `cargo burla up` keeps
+    /// on this machine.
     pub fn grid(mut self, grid: &Grid) -> Self {
         self.options.grid = Some(grid.clone());
         self
@@ -98,166 +100,134 @@ where
         self.options.stdout = stdout;
         self
     }
+
+    /// Whether progress is shown on stderr. Default: on a terminal only. Where stderr is no terminal, `true` shows a last line of
+    /// plain text, and `false` nothing but what a job that has no slot waits for.
+    pub fn spinner(mut self, spinner: bool) -> Self {
+        self.options.spinner = Some(spinner);
+        self
+    }
+
+    /// Runs the job and returns the outputs in the order of the inputs. The first call that fails stops the job and is the error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] for a call that failed; any other [`Error`] for a job that could not run.
+    pub fn run(self) -> Result<Vec<F::Output>> {
+        pollster::block_on(self.into_future())
+    }
+
+    /// Runs the job and returns every call's own fate, in the order of the inputs. A call that fails stops nothing.
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`] but [`Error::Call`], for a job that could not run.
+    pub fn try_run(self) -> Result<Vec<Result<F::Output, CallError>>> {
+        let mut collect = Collect { calls: self.into_calls(), collected: Vec::new(), keep: Ok };
+        pollster::block_on(std::future::poll_fn(|context| collect.poll(context)))
+    }
+
+    /// Starts the job, and gives its outputs one by one as calls finish, in any order; see [`Generator::indexed`]. Dropping it
+    /// stops the job and frees the nodes, so inputs may be endless.
+    ///
+    /// A call that fails is an [`Error::Call`] and stops nothing; any other error is the job's, and the last item.
+    ///
+    /// ```no_run
+    /// # #[burla::function]
+    /// # fn length(text: String) -> usize { text.len() }
+    /// # fn main() -> burla::Result<()> {
+    /// let lengths = burla::remote_parallel_map(length, (0..).map(|number: u64| number.to_string())).generator()?;
+    /// for output in lengths.take(1000) {
+    ///     println!("{}", output?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What is known before anything is dialled: an option that cannot be meant, a component that is missing or stale, no grid.
+    pub fn generator(self) -> Result<Generator<F, I>> {
+        let mut calls = self.into_calls();
+        calls.start()?;
+        Ok(Generator::new(calls))
+    }
+
+    /// The same as [`generator`](Self::generator) as an asynchronous stream, which starts the job when it is first polled. Works
+    /// under any async runtime.
+    pub fn stream(self) -> CallStream<F, I> {
+        CallStream::new(self.into_calls())
+    }
+
+    fn into_calls(self) -> Calls<F, I> {
+        Calls::new(self.function, self.inputs, self.options)
+    }
 }
 
-#[cfg(not(target_family = "wasm"))]
-mod start {
-    use std::future::Future;
-    use std::pin::Pin;
-    use std::task::{Context, Poll, ready};
+impl<F, I> IntoFuture for RemoteParallelMap<F, I>
+where
+    F: Function,
+    I: Iterator<Item = F::Input>,
+{
+    type Output = Result<Vec<F::Output>>;
+    type IntoFuture = MapFuture<F, I>;
 
-    use super::*;
-    use crate::Error;
-    use crate::calls::Calls;
-
-    impl<F, I> RemoteParallelMap<F, I>
-    where
-        F: Function,
-        I: Iterator<Item = F::Input>,
-    {
-        /// Runs the job and returns the outputs in the order of the inputs. The first call that fails stops the job and is the
-        /// error.
-        ///
-        /// # Errors
-        ///
-        /// [`Error::Call`] for a call that failed; any other [`Error`] for a job that could not run.
-        pub fn run(self) -> Result<Vec<F::Output>> {
-            pollster::block_on(self.into_future())
-        }
-
-        /// Runs the job and returns every call's own fate, in the order of the inputs. A call that fails stops nothing.
-        ///
-        /// # Errors
-        ///
-        /// Any [`Error`] but [`Error::Call`], for a job that could not run.
-        pub fn try_run(self) -> Result<Vec<Result<F::Output, CallError>>> {
-            let mut collect = Collect { calls: self.into_calls(), collected: Vec::new(), keep: Ok };
-            pollster::block_on(std::future::poll_fn(|context| collect.poll(context)))
-        }
-
-        fn into_calls(self) -> Calls<F, I> {
-            Calls::new(self.function, self.inputs, self.options)
-        }
+    /// The same as [`run`](RemoteParallelMap::run), without blocking. Dropping the future stops the job.
+    fn into_future(self) -> MapFuture<F, I> {
+        let keep: KeepOutput<F> = |fate| fate.map_err(|error| Error::Call(Box::new(error)));
+        MapFuture(Collect { calls: self.into_calls(), collected: Vec::new(), keep })
     }
+}
 
-    impl<F, I> IntoFuture for RemoteParallelMap<F, I>
-    where
-        F: Function,
-        I: Iterator<Item = F::Input>,
-    {
-        type Output = Result<Vec<F::Output>>;
-        type IntoFuture = MapFuture<F, I>;
+type KeepOutput<F> = fn(Result<<F as Function>::Output, CallError>) -> Result<<F as Function>::Output>;
 
-        /// The same as [`run`](RemoteParallelMap::run), without blocking. Dropping the future stops the job.
-        fn into_future(self) -> MapFuture<F, I> {
-            let keep: KeepOutput<F> = |fate| fate.map_err(|error| Error::Call(Box::new(error)));
-            MapFuture(Collect { calls: self.into_calls(), collected: Vec::new(), keep })
-        }
+/// A running job, and the outputs it will have. Made by `.await`ing a [`RemoteParallelMap`]; works under any async runtime.
+pub struct MapFuture<F: Function, I>(Collect<F, I, F::Output, KeepOutput<F>>);
+
+// Nothing in it is pinned: the iterator and the outputs are only ever moved out of.
+impl<F: Function, I> Unpin for MapFuture<F, I> {}
+
+impl<F, I> Future for MapFuture<F, I>
+where
+    F: Function,
+    I: Iterator<Item = F::Input>,
+{
+    type Output = Result<Vec<F::Output>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(context)
     }
+}
 
-    type KeepOutput<F> = fn(Result<<F as Function>::Output, CallError>) -> Result<<F as Function>::Output>;
+/// Puts what finishes in any order back into the order of the inputs.
+struct Collect<F: Function, I, T, K> {
+    calls: Calls<F, I>,
+    collected: Vec<Option<T>>,
+    keep: K,
+}
 
-    /// A running job, and the outputs it will have. Made by `.await`ing a [`RemoteParallelMap`]; works under any async runtime.
-    pub struct MapFuture<F: Function, I>(Collect<F, I, F::Output, KeepOutput<F>>);
-
-    // Nothing in it is pinned: the iterator and the outputs are only ever moved out of.
-    impl<F: Function, I> Unpin for MapFuture<F, I> {}
-
-    impl<F, I> Future for MapFuture<F, I>
-    where
-        F: Function,
-        I: Iterator<Item = F::Input>,
-    {
-        type Output = Result<Vec<F::Output>>;
-
-        fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-            self.0.poll(context)
-        }
-    }
-
-    /// Puts what finishes in any order back into the order of the inputs.
-    struct Collect<F: Function, I, T, K> {
-        calls: Calls<F, I>,
-        collected: Vec<Option<T>>,
-        keep: K,
-    }
-
-    impl<F, I, T, K> Collect<F, I, T, K>
-    where
-        F: Function,
-        I: Iterator<Item = F::Input>,
-        K: FnMut(Result<F::Output, CallError>) -> Result<T>,
-    {
-        fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Vec<T>>> {
-            while let Some(next) = ready!(self.calls.poll_next(context)) {
-                let (index, fate) = next?;
-                let kept = (self.keep)(fate)?;
-                let position = usize::try_from(index).map_err(|_| Error::MissingResult { index })?;
-                if position >= self.collected.len() {
-                    self.collected.resize_with(position + 1, || None);
-                }
-                self.collected[position] = Some(kept);
+impl<F, I, T, K> Collect<F, I, T, K>
+where
+    F: Function,
+    I: Iterator<Item = F::Input>,
+    K: FnMut(Result<F::Output, CallError>) -> Result<T>,
+{
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Vec<T>>> {
+        while let Some(next) = ready!(self.calls.poll_next(context)) {
+            let (index, fate) = next?;
+            let kept = (self.keep)(fate)?;
+            let position = usize::try_from(index).map_err(|_| Error::MissingResult { index })?;
+            if position >= self.collected.len() {
+                self.collected.resize_with(position + 1, || None);
             }
-            let expected = self.calls.inputs_sent();
-            let collected = std::mem::take(&mut self.collected);
-            if (collected.len() as u64) < expected {
-                return Poll::Ready(Err(Error::MissingResult { index: collected.len() as u64 }));
-            }
-            let in_order = collected.into_iter().zip(0..).map(|(kept, index)| kept.ok_or(Error::MissingResult { index }));
-            Poll::Ready(in_order.collect())
+            self.collected[position] = Some(kept);
         }
+        let expected = self.calls.inputs_taken();
+        let collected = std::mem::take(&mut self.collected);
+        if (collected.len() as u64) < expected {
+            return Poll::Ready(Err(Error::MissingResult { index: collected.len() as u64 }));
+        }
+        let in_order = collected.into_iter().zip(0..).map(|(kept, index)| kept.ok_or(Error::MissingResult { index }));
+        Poll::Ready(in_order.collect())
     }
 }
-
-#[cfg(target_family = "wasm")]
-mod start {
-    use super::*;
-    use crate::Error;
-
-    impl<F, I> RemoteParallelMap<F, I>
-    where
-        F: Function,
-        I: Iterator<Item = F::Input>,
-    {
-        /// Not inside a function: a call cannot start a job.
-        pub fn run(self) -> Result<Vec<F::Output>> {
-            Err(Error::InsideFunction)
-        }
-
-        /// Not inside a function: a call cannot start a job.
-        pub fn try_run(self) -> Result<Vec<Result<F::Output, CallError>>> {
-            Err(Error::InsideFunction)
-        }
-    }
-
-    impl<F, I> IntoFuture for RemoteParallelMap<F, I>
-    where
-        F: Function,
-        I: Iterator<Item = F::Input>,
-    {
-        type Output = Result<Vec<F::Output>>;
-        type IntoFuture = MapFuture<F, I>;
-
-        fn into_future(self) -> MapFuture<F, I> {
-            MapFuture { future: std::future::ready(self.run()), iterator: std::marker::PhantomData }
-        }
-    }
-
-    /// A job that cannot be.
-    pub struct MapFuture<F: Function, I> {
-        future: std::future::Ready<Result<Vec<F::Output>>>,
-        iterator: std::marker::PhantomData<fn(I)>,
-    }
-
-    impl<F: Function, I> std::future::Future for MapFuture<F, I> {
-        type Output = Result<Vec<F::Output>>;
-
-        fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-            std::pin::Pin::new(&mut self.future).poll(context)
-        }
-    }
-
-    impl<F: Function, I> Unpin for MapFuture<F, I> {}
-}
-
-pub use start::MapFuture;

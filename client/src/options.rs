@@ -6,16 +6,28 @@ use std::time::Duration;
 
 use crate::{Grid, Stdout};
 
+/// The options of a job; each is a method of [`RemoteParallelMap`](crate::RemoteParallelMap), which says what it means.
 #[derive(Debug)]
-pub(crate) struct Options {
-    pub(crate) func_cpu: f64,
-    pub(crate) func_ram: Option<f64>,
-    pub(crate) max_parallelism: Option<usize>,
-    pub(crate) grid: Option<Grid>,
-    pub(crate) name: Option<String>,
-    pub(crate) env: BTreeMap<String, String>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) stdout: Stdout,
+#[cfg_attr(target_family = "wasm", expect(unreachable_pub, reason = "only tools, which are no components, make them by hand"))]
+pub struct Options {
+    /// CPUs per call.
+    pub func_cpu: f64,
+    /// GiB per call.
+    pub func_ram: Option<f64>,
+    /// Calls at one time.
+    pub max_parallelism: Option<usize>,
+    /// Where to run.
+    pub grid: Option<Grid>,
+    /// For people.
+    pub name: Option<String>,
+    /// The environment of each call.
+    pub env: BTreeMap<String, String>,
+    /// Wall clock per call.
+    pub timeout: Option<Duration>,
+    /// What becomes of what calls print.
+    pub stdout: Stdout,
+    /// Whether progress is shown; without a choice, on a terminal only.
+    pub spinner: Option<bool>,
 }
 
 impl Default for Options {
@@ -29,6 +41,7 @@ impl Default for Options {
             env: BTreeMap::new(),
             timeout: None,
             stdout: Stdout::default(),
+            spinner: None,
         }
     }
 }
@@ -58,6 +71,7 @@ mod checked {
         pub(crate) name: Option<String>,
         pub(crate) env: std::collections::BTreeMap<String, String>,
         pub(crate) stdout: Stdout,
+        pub(crate) spinner: Option<bool>,
         pub(crate) url: String,
     }
 
@@ -89,6 +103,7 @@ mod checked {
                 name: options.name,
                 env: options.env,
                 stdout: options.stdout,
+                spinner: options.spinner,
                 url,
             })
         }

@@ -22,6 +22,8 @@ use wasmtime::{Engine, Store};
 use crate::compiled::CompiledCache;
 use crate::contract::{self, CallError, FunctionPre, TEXT_BYTES_MAX, truncate};
 use crate::engine::CALLS_MAX;
+use crate::memory::{NodeMemory, Reservation};
+use crate::metrics::Metrics;
 use crate::output::{CallOutput, Printer};
 use crate::sandbox::Sandbox;
 use crate::scratch::ScratchPool;
@@ -53,6 +55,8 @@ pub struct Call {
     pub limits: Limits,
     /// The whole environment.
     pub env: Arc<[(String, String)]>,
+    /// Memory that it has for certain. It may use more, up to its limit, while the node has it.
+    pub memory_bytes_reserved: u64,
 }
 
 /// How a call ended, and what it took.
@@ -66,6 +70,8 @@ pub struct CallEnd {
     pub wall_time: Duration,
     /// The most that its memories and tables took. Zero for a call that ran into its timeout.
     pub memory_bytes_peak: u64,
+    /// It was stopped because the node ran short of memory, and the outcome says no more than that.
+    pub node_was_short: bool,
 }
 
 /// Why a component cannot be run.
@@ -97,6 +103,8 @@ pub struct Executor {
     /// A cell for each digest, so that a component is compiled once however many ask for it at the same time.
     loaded: Mutex<LruCache<Digest, Arc<OnceCell<PreparedComponent>>>>,
     scratch: Arc<ScratchPool>,
+    memory: Arc<NodeMemory>,
+    metrics: Arc<Metrics>,
     /// Calls beyond what the pool of instances holds wait here; the pool itself would fail them.
     instances: Semaphore,
     /// Only guests run here: one that computes for minutes delays no message and no heartbeat.
@@ -104,9 +112,15 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Makes an executor that keeps compiled components below `data_dir`, makes calls' directories below `sandbox_dir`, and runs
-    /// guests on `threads` threads.
-    pub fn new(data_dir: &Path, sandbox_dir: &Path, threads: NonZero<usize>) -> anyhow::Result<Self> {
+    /// Makes an executor that keeps compiled components below `data_dir`, makes calls' directories below `sandbox_dir`, runs
+    /// guests on `threads` threads, and gives them `memory_bytes` together.
+    pub fn new(
+        data_dir: &Path,
+        sandbox_dir: &Path,
+        threads: NonZero<usize>,
+        memory_bytes: u64,
+        metrics: Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
         burla_blobs::make_private_dir(data_dir)?;
         let engine = crate::engine::engine()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -123,6 +137,8 @@ impl Executor {
             engine,
             loaded: Mutex::new(LruCache::new(LOADED_MAX)),
             scratch: Arc::new(ScratchPool::open(sandbox_dir)?),
+            memory: NodeMemory::new(memory_bytes),
+            metrics,
             instances: Semaphore::new(CALLS_MAX as usize),
             runtime: Some(runtime),
         })
@@ -171,6 +187,8 @@ impl Executor {
         let component = Component::new(&self.engine, bytes)?;
         let prepared = self.link(&component)?;
         tracing::info!(%digest, bytes = bytes.len(), elapsed = ?started.elapsed(), "compiled a component");
+        self.metrics.components_compiled.inc();
+        self.metrics.compile_seconds.observe(started.elapsed().as_secs_f64());
         self.compiled.store(digest, &component);
         Ok(prepared)
     }
@@ -182,18 +200,30 @@ impl Executor {
     /// Runs one call to its end. Whatever the guest does, this returns how it ended; dropping the future ends the guest.
     pub async fn call(&self, call: Call, printer: impl Printer) -> CallEnd {
         let _instance = self.instances.acquire().await;
+        let reservation = self.memory.reserve(call.memory_bytes_reserved).await;
+        let _running = Running::new(&self.metrics);
         let started = Instant::now();
         let output = CallOutput::new(printer);
-        let (outcome, memory_bytes_peak) = match call.limits.wall_time_max {
-            None => self.attempt(&call, &output).await,
-            Some(wall_time_max) => {
-                let attempt = tokio::time::timeout(wall_time_max, self.attempt(&call, &output)).await;
-                attempt.unwrap_or_else(|_| (timed_out(wall_time_max), 0))
-            }
+        let attempt = self.attempt(&call, &output, reservation);
+        let ended = match call.limits.wall_time_max {
+            None => attempt.await,
+            Some(wall_time_max) => tokio::time::timeout(wall_time_max, attempt)
+                .await
+                .unwrap_or_else(|_| Attempted::without_instance(timed_out(wall_time_max))),
         };
         let tail = output.finish();
+        let Attempted { outcome, memory_bytes_peak, node_was_short } = ended;
         let stderr_tail = if matches!(outcome, Outcome::Done(_)) { String::new() } else { tail };
-        CallEnd { outcome, stderr_tail, wall_time: started.elapsed(), memory_bytes_peak }
+        let wall_time = started.elapsed();
+        if !node_was_short {
+            self.metrics.call_ended(&outcome, wall_time);
+        }
+        CallEnd { outcome, stderr_tail, wall_time, memory_bytes_peak, node_was_short }
+    }
+
+    /// What calls hold of the node's memory.
+    pub(crate) fn memory_held_bytes(&self) -> u64 {
+        self.memory.held_bytes()
     }
 
     /// Waits until no call runs any more, a while at most, and removes what calls have left on disk. Calls must have been told to
@@ -208,15 +238,15 @@ impl Executor {
         }
     }
 
-    /// One instance, from its making to its end. Returns the most memory it had, too.
-    async fn attempt(&self, call: &Call, output: &CallOutput) -> (Outcome, u64) {
+    /// One instance, from its making to its end.
+    async fn attempt(&self, call: &Call, output: &CallOutput, reservation: Reservation) -> Attempted {
         let scratch = match self.scratch.take() {
             Ok(scratch) => scratch,
-            Err(error) => return (node_failed("make the call's directory", &error), 0),
+            Err(error) => return Attempted::without_instance(node_failed("make the call's directory", &error)),
         };
-        let mut store = match Sandbox::store(&self.engine, &call.limits, &call.env, &scratch, output) {
+        let mut store = match Sandbox::store(&self.engine, &call.limits, &call.env, &scratch, output, reservation) {
             Ok(store) => store,
-            Err(error) => return (node_failed("make the call's sandbox", &error), 0),
+            Err(error) => return Attempted::without_instance(node_failed("make the call's sandbox", &error)),
         };
         let outcome = match enter(&mut store, call).await {
             Ok(Ok(bytes)) => done(bytes),
@@ -229,13 +259,44 @@ impl Executor {
                 truncate(&mut message, TEXT_BYTES_MAX);
                 Outcome::Refused { message }
             }
+            Err(_) if store.data().memory.node_is_short => Outcome::Lost { reason: "its node ran short of memory".to_owned() },
             Err(error) => trap::outcome(&error, store.data_mut(), &call.limits),
         };
+        let memory = &store.data().memory;
+        let attempted = Attempted { outcome, memory_bytes_peak: memory.bytes_peak, node_was_short: memory.node_is_short };
         // The store goes before the directory: it has files open there.
-        let memory_bytes_peak = store.data().memory.bytes_peak;
         drop(store);
         drop(scratch);
-        (outcome, memory_bytes_peak)
+        attempted
+    }
+}
+
+/// How an attempt ended.
+struct Attempted {
+    outcome: Outcome,
+    memory_bytes_peak: u64,
+    node_was_short: bool,
+}
+
+impl Attempted {
+    fn without_instance(outcome: Outcome) -> Self {
+        Self { outcome, memory_bytes_peak: 0, node_was_short: false }
+    }
+}
+
+/// Counts a call as running for as long as it does, however it ends.
+struct Running<'a>(&'a Metrics);
+
+impl<'a> Running<'a> {
+    fn new(metrics: &'a Metrics) -> Self {
+        metrics.calls_running.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.calls_running.dec();
     }
 }
 
@@ -274,4 +335,17 @@ fn node_failed(act: &str, error: &dyn std::fmt::Display) -> Outcome {
 /// Runs what takes long on a thread where it may. A component that makes the compiler panic is an error like any other.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
     tokio::task::spawn_blocking(work).await.context("the node failed at it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_that_is_too_large_is_a_limit_with_its_size() {
+        let output = |bytes| done(vec![0; bytes]);
+        assert!(matches!(output(LIMIT_PAYLOAD_BYTES_MAX), Outcome::Done(_)));
+        let Outcome::Exceeded(exceeded) = output(LIMIT_PAYLOAD_BYTES_MAX + (1 << 20)) else { panic!("not exceeded") };
+        assert_eq!(exceeded.to_string(), "exceeded the output size limit of 1024.0 MiB: the output is 1025.0 MiB");
+    }
 }

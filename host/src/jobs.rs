@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::executor::{Call, CallEnd, Executor, PrepareError, PreparedComponent};
-use crate::outbound::{CallNews, Outbound, Report};
+use crate::metrics::Metrics;
+use crate::outbound::{CallNews, Outbound, Report, ReturnReason};
 use crate::output::Printer;
 
 /// How long a slot runs calls before it lets other tasks of the thread have a turn: the same millisecond after which a guest that
@@ -40,7 +42,12 @@ pub(crate) struct WaitingCall {
 pub(crate) struct Jobs {
     executor: Arc<Executor>,
     outbound: Arc<Outbound>,
+    metrics: Arc<Metrics>,
     jobs: Mutex<HashMap<JobId, Arc<Job>>>,
+    /// Slots that run calls, of all jobs.
+    slots_running: Arc<watch::Sender<usize>>,
+    /// The node is about to leave: what it is sent goes back.
+    leaving: AtomicBool,
 }
 
 struct Job {
@@ -50,6 +57,8 @@ struct Job {
     env: Arc<[(String, String)]>,
     /// Cancelled when the job is over: running calls end, and slots with them.
     over: CancellationToken,
+    /// Whether calls that end with that are given back, so that they run elsewhere.
+    gives_back: AtomicBool,
     /// Whether what calls print must wait.
     output_paused: watch::Sender<bool>,
     state: Mutex<JobState>,
@@ -61,12 +70,20 @@ struct JobState {
     component: Option<PreparedComponent>,
     slots: u64,
     slots_running: u64,
+    memory_bytes_reserved: u64,
     waiting: VecDeque<WaitingCall>,
 }
 
 impl Jobs {
-    pub(crate) fn new(executor: Arc<Executor>, outbound: Arc<Outbound>) -> Self {
-        Self { executor, outbound, jobs: Mutex::default() }
+    pub(crate) fn new(executor: Arc<Executor>, outbound: Arc<Outbound>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            executor,
+            outbound,
+            metrics,
+            jobs: Mutex::default(),
+            slots_running: Arc::new(watch::Sender::new(0)),
+            leaving: AtomicBool::new(false),
+        }
     }
 
     /// Takes on a job, and makes its component ready with `fetch` where it is not known here. Must be called within a tokio
@@ -82,29 +99,34 @@ impl Jobs {
             env: work.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             work,
             over: CancellationToken::new(),
+            gives_back: AtomicBool::new(false),
             output_paused: watch::Sender::new(false),
             state: Mutex::default(),
         });
         self.lock().insert(id, Arc::clone(&job));
-        let (executor, outbound) = (Arc::clone(&self.executor), Arc::clone(&self.outbound));
+        let slots = self.slots();
         tokio::spawn(async move {
-            let prepared = prepare(&executor, &job, fetch);
+            let (executor, outbound) = (&slots.executor, &slots.outbound);
+            let prepared = prepare(executor, &job, fetch);
             let Some(prepared) = job.over.run_until_cancelled(prepared).await else { return };
             match prepared {
                 Ok(component) => {
                     job.lock().component = Some(component);
-                    job.fill_slots(&executor, &outbound);
+                    job.fill_slots(&slots);
                 }
                 Err(error) => outbound.push(Report::Unusable(id, with_causes(&error))),
             }
         });
     }
 
-    /// How many calls of the job may run here at one time from now on. Calls that run already are not stopped.
-    pub(crate) fn set_slots(&self, id: JobId, slots: u64) {
+    /// How many calls of the job may run here at one time from now on, and the memory that each has for certain. Calls that run
+    /// already are not stopped.
+    pub(crate) fn set_slots(&self, id: JobId, slots: u64, memory_bytes_reserved: u64) {
         self.with(id, |job| {
-            job.lock().slots = slots;
-            job.fill_slots(&self.executor, &self.outbound);
+            let mut state = job.lock();
+            (state.slots, state.memory_bytes_reserved) = (slots, memory_bytes_reserved);
+            drop(state);
+            job.fill_slots(&self.slots());
         });
     }
 
@@ -112,8 +134,48 @@ impl Jobs {
     pub(crate) fn run(&self, id: JobId, calls: impl IntoIterator<Item = WaitingCall>) {
         self.with(id, |job| {
             job.lock().waiting.extend(calls);
-            job.fill_slots(&self.executor, &self.outbound);
+            job.fill_slots(&self.slots());
         });
+        if self.leaving.load(Ordering::Relaxed) {
+            self.recall(id);
+        }
+    }
+
+    /// Gives back the calls of the job that have not begun. Answers in any case: someone waits for it.
+    pub(crate) fn recall(&self, id: JobId) {
+        let mut waiting = VecDeque::new();
+        self.with(id, |job| waiting = std::mem::take(&mut job.lock().waiting));
+        let calls: Vec<_> = waiting.into_iter().map(|call| (call.index, call.attempt)).collect();
+        self.metrics.calls_returned.inc_by(calls.len() as u64);
+        self.outbound.push(Report::Returned(id, calls, ReturnReason::GivenBack));
+    }
+
+    /// The node is about to leave: gives back what has not begun, and waits for what has.
+    pub(crate) async fn drain(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        self.outbound.push(Report::Leaving);
+        let ids: Vec<_> = self.lock().keys().copied().collect();
+        ids.into_iter().for_each(|id| self.recall(id));
+        // The sender is `self`'s.
+        let _ = self.slots_running.subscribe().wait_for(|slots| *slots == 0).await;
+    }
+
+    /// The node leaves now: calls that still run are stopped, and given back.
+    pub(crate) async fn hand_back(&self) {
+        for job in self.lock().values() {
+            job.gives_back.store(true, Ordering::Relaxed);
+            job.over.cancel();
+        }
+        let _ = self.slots_running.subscribe().wait_for(|slots| *slots == 0).await;
+    }
+
+    fn slots(&self) -> Slots {
+        Slots {
+            executor: Arc::clone(&self.executor),
+            outbound: Arc::clone(&self.outbound),
+            metrics: Arc::clone(&self.metrics),
+            running: Arc::clone(&self.slots_running),
+        }
     }
 
     /// Makes what the job's calls print wait, or go on.
@@ -158,50 +220,64 @@ impl Job {
     }
 
     /// Starts as many slots as there are calls for.
-    fn fill_slots(self: &Arc<Self>, executor: &Arc<Executor>, outbound: &Arc<Outbound>) {
+    fn fill_slots(self: &Arc<Self>, slots: &Slots) {
         let mut state = self.lock();
         let Some(component) = state.component.clone() else { return };
         let free = state.slots.saturating_sub(state.slots_running).min(state.waiting.len() as u64);
         state.slots_running += free;
         drop(state);
         for _ in 0..free {
-            let slot = Slot {
-                job: Arc::clone(self),
-                component: component.clone(),
-                executor: Arc::clone(executor),
-                outbound: Arc::clone(outbound),
-            };
-            executor.handle().spawn(slot.run());
+            let slot = Slot { job: Arc::clone(self), component: component.clone(), slots: slots.clone() };
+            slots.running.send_modify(|running| *running += 1);
+            slots.executor.handle().spawn(slot.run());
         }
     }
 
     /// The next call for a slot; `None` ends the slot. One lock for both, so that a call which arrives in between finds either
     /// this slot or room for another.
-    fn next_call(&self) -> Option<WaitingCall> {
+    fn next_call(&self) -> Option<(WaitingCall, u64)> {
         let mut state = self.lock();
         if state.slots_running <= state.slots
             && let Some(call) = state.waiting.pop_front()
         {
-            return Some(call);
+            return Some((call, state.memory_bytes_reserved));
         }
         state.slots_running -= 1;
         None
     }
 }
 
+/// What all slots have in common.
+#[derive(Clone)]
+struct Slots {
+    executor: Arc<Executor>,
+    outbound: Arc<Outbound>,
+    metrics: Arc<Metrics>,
+    running: Arc<watch::Sender<usize>>,
+}
+
 /// One of a job's slots on this node, while it runs calls.
 struct Slot {
     job: Arc<Job>,
     component: PreparedComponent,
-    executor: Arc<Executor>,
-    outbound: Arc<Outbound>,
+    slots: Slots,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.slots.running.send_modify(|running| *running -= 1);
+    }
 }
 
 impl Slot {
     async fn run(self) {
         let mut turn_started = Instant::now();
-        while let Some(call) = self.job.next_call() {
-            if self.job.over.run_until_cancelled(self.run_call(call)).await.is_none() {
+        while let Some((call, memory_bytes_reserved)) = self.job.next_call() {
+            let this = (call.index, call.attempt);
+            if self.job.over.run_until_cancelled(self.run_call(call, memory_bytes_reserved)).await.is_none() {
+                if self.job.gives_back.load(Ordering::Relaxed) {
+                    self.give_back(this, ReturnReason::GivenBack);
+                }
                 return;
             }
             if turn_started.elapsed() >= TURN {
@@ -211,24 +287,34 @@ impl Slot {
         }
     }
 
-    async fn run_call(&self, WaitingCall { index, attempt, input }: WaitingCall) {
+    fn give_back(&self, call: (u64, Attempt), reason: ReturnReason) {
+        self.slots.metrics.calls_returned.inc();
+        self.slots.outbound.push(Report::Returned(self.job.id, vec![call], reason));
+    }
+
+    async fn run_call(&self, WaitingCall { index, attempt, input }: WaitingCall, memory_bytes_reserved: u64) {
         let call = Call {
             component: self.component.clone(),
             function: Arc::clone(&self.job.function),
             input,
             limits: self.job.work.limits.clone(),
             env: Arc::clone(&self.job.env),
+            memory_bytes_reserved,
         };
-        let printer = CallPrinter { job: Arc::clone(&self.job), outbound: Arc::clone(&self.outbound), index, attempt };
-        let end = AssertUnwindSafe(self.executor.call(call, printer)).catch_unwind().await;
+        let printer = CallPrinter { job: Arc::clone(&self.job), outbound: Arc::clone(&self.slots.outbound), index, attempt };
+        let end = AssertUnwindSafe(self.slots.executor.call(call, printer)).catch_unwind().await;
         // A bug of the node, not of the guest. The call must end all the same: someone waits for it.
         let end = end.unwrap_or_else(|_| CallEnd {
             outcome: Outcome::Lost { reason: "its node failed while it ran".to_owned() },
             stderr_tail: String::new(),
             wall_time: Duration::ZERO,
             memory_bytes_peak: 0,
+            node_was_short: false,
         });
-        self.outbound.push(Report::Call(CallNews {
+        if end.node_was_short {
+            return self.give_back((index, attempt), ReturnReason::MemoryShort);
+        }
+        self.slots.outbound.push(Report::Call(CallNews {
             job: self.job.id,
             index,
             attempt,

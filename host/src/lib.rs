@@ -17,6 +17,8 @@ mod engine;
 mod executor;
 mod jobs;
 pub mod machine;
+mod memory;
+mod metrics;
 mod node;
 mod outbound;
 mod output;
@@ -26,5 +28,6 @@ mod session;
 mod trap;
 
 pub use executor::{Call, CallEnd, Executor, PrepareError, PreparedComponent};
+pub use metrics::Metrics;
 pub use node::{NodeConfig, NodeError, run};
 pub use output::Printer;

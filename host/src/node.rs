@@ -1,5 +1,6 @@
 //! The node: joins a grid, and joins it again when the connection breaks.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 use crate::executor::Executor;
 use crate::jobs::Jobs;
 use crate::machine;
+use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::session::{self, SessionError};
 
@@ -18,6 +20,12 @@ const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(100);
 
 /// The longest wait between two tries: how long a grid may be without this node after its scheduler is back.
 const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// How long a node that has ended its calls waits for the scheduler to hear of it.
+const FAREWELL_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How often the gauge of the memory that calls hold is set: as often as anyone looks at it.
+const MEMORY_OBSERVED_EVERY: Duration = Duration::from_secs(1);
 
 /// Everything a node has to know before it starts.
 #[derive(Clone, Debug)]
@@ -32,6 +40,8 @@ pub struct NodeConfig {
     pub data_dir: PathBuf,
     /// Where calls' directories are made.
     pub sandbox_dir: PathBuf,
+    /// How long calls that run may go on after the shutdown was asked for.
+    pub drain_time: Duration,
 }
 
 /// Why a node ended.
@@ -59,27 +69,65 @@ pub enum NodeError {
 
 /// Runs a node until `shutdown`. While the scheduler cannot be reached, it tries again, and logs why. `joined` becomes true while
 /// the node is part of the grid.
-pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>, joined: watch::Sender<bool>) -> Result<(), NodeError> {
+///
+/// From the shutdown on it takes no more calls; those that run may go on for the drain time, and what is left then is handed back
+/// to the grid.
+pub async fn run(
+    config: NodeConfig,
+    metrics: Arc<Metrics>,
+    shutdown: impl Future<Output = ()>,
+    joined: watch::Sender<bool>,
+) -> Result<(), NodeError> {
     machine::raise_descriptor_limit();
-    let executor = Executor::new(&config.data_dir, &config.sandbox_dir, machine::threads()).map_err(|source| {
-        NodeError::Start { data_dir: config.data_dir.clone(), sandbox_dir: config.sandbox_dir.clone(), source }
+    let (threads, memory_bytes) = (machine::threads(), config.capacity.memory_bytes);
+    let executor = Executor::new(&config.data_dir, &config.sandbox_dir, threads, memory_bytes, Arc::clone(&metrics));
+    let executor = executor.map_err(|source| NodeError::Start {
+        data_dir: config.data_dir.clone(),
+        sandbox_dir: config.sandbox_dir.clone(),
+        source,
     })?;
     let outbound = Arc::new(Outbound::default());
     let executor = Arc::new(executor);
-    let jobs = Jobs::new(Arc::clone(&executor), Arc::clone(&outbound));
+    let jobs = Jobs::new(Arc::clone(&executor), Arc::clone(&outbound), Arc::clone(&metrics));
+    let gauge = tokio::spawn(observe_memory(Arc::clone(&executor), Arc::clone(&metrics)));
 
+    let ended = work(&config, &jobs, &outbound, &metrics, shutdown, &joined).await;
+    gauge.abort();
+    jobs.stop_all();
+    executor.shut_down().await;
+    ended
+}
+
+/// Works for the scheduler, in one session after another.
+async fn work(
+    config: &NodeConfig,
+    jobs: &Jobs,
+    outbound: &Outbound,
+    metrics: &Metrics,
+    shutdown: impl Future<Output = ()>,
+    joined: &watch::Sender<bool>,
+) -> Result<(), NodeError> {
     tokio::pin!(shutdown);
     let mut delay = RECONNECT_DELAY_MIN;
     loop {
+        let session = session::run(config, jobs, outbound, joined);
+        tokio::pin!(session);
         let ended = tokio::select! {
-            ended = session::run(&config, &jobs, &outbound, &joined) => ended,
-            () = &mut shutdown => break,
+            ended = &mut session => ended,
+            never = note_joined(joined, metrics) => match never {},
+            () = &mut shutdown => {
+                if *joined.borrow() {
+                    leave(config, jobs, outbound, session).await;
+                }
+                return Ok(());
+            }
         };
+        metrics.connected.set(0);
         if joined.send_replace(false) {
             delay = RECONNECT_DELAY_MIN;
         }
         jobs.stop_all();
-        outbound.clear();
+        outbound.keep_outcomes();
         let (url, Err(error)) = (&config.scheduler_url, ended);
         if let SessionError::Refused(source) = error {
             if !matches!(source, GridError::ShuttingDown) {
@@ -91,10 +139,47 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()>, joined:
         }
         tokio::select! {
             () = tokio::time::sleep(delay) => delay = (delay * 2).min(RECONNECT_DELAY_MAX),
-            () = &mut shutdown => break,
+            () = &mut shutdown => return Ok(()),
         }
     }
-    jobs.stop_all();
-    executor.shut_down().await;
-    Ok(())
+}
+
+/// Ends what is running, or hands it back, and says goodbye.
+async fn leave(
+    config: &NodeConfig,
+    jobs: &Jobs,
+    outbound: &Outbound,
+    session: impl Future<Output = Result<Infallible, SessionError>>,
+) {
+    let goodbye = async {
+        tracing::info!(drain_time = ?config.drain_time, "leaving the grid: waiting for the calls that run");
+        if tokio::time::timeout(config.drain_time, jobs.drain()).await.is_err() {
+            tracing::warn!("calls are still running; handing them back");
+            jobs.hand_back().await;
+        }
+        outbound.close();
+        // The session ends when the scheduler has heard everything.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(config.drain_time + FAREWELL_TIME_MAX, session) => {}
+        () = goodbye => {}
+    }
+}
+
+async fn note_joined(joined: &watch::Sender<bool>, metrics: &Metrics) -> Infallible {
+    let mut joined = joined.subscribe();
+    if joined.wait_for(|joined| *joined).await.is_ok() {
+        metrics.connected.set(1);
+        metrics.sessions.inc();
+    }
+    std::future::pending().await
+}
+
+async fn observe_memory(executor: Arc<Executor>, metrics: Arc<Metrics>) {
+    let mut ticks = tokio::time::interval(MEMORY_OBSERVED_EVERY);
+    loop {
+        ticks.tick().await;
+        metrics.memory_held_bytes.set(i64::try_from(executor.memory_held_bytes()).unwrap_or(i64::MAX));
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use burla_proto::convert::CallReport;
 use burla_proto::{WireSize, batch_is_full};
-use burla_types::{Attempt, JobId};
+use burla_types::{Attempt, JobId, Outcome};
 use tokio::sync::Notify;
 
 /// What may gather before guests wait in their `println!`. A second's worth of a fast terminal.
@@ -22,6 +22,19 @@ pub(crate) enum Report {
     Call(CallNews),
     /// The job's component cannot be run, here or anywhere.
     Unusable(JobId, String),
+    /// Calls of the job that the node gives back.
+    Returned(JobId, Vec<(u64, Attempt)>, ReturnReason),
+    /// The node is about to leave.
+    Leaving,
+}
+
+/// Why the node gives calls back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReturnReason {
+    /// They had not begun, or the node leaves before they end.
+    GivenBack,
+    /// They wanted more memory than was reserved for them, and the node had no more.
+    MemoryShort,
 }
 
 /// Something that happened to one attempt at a call.
@@ -43,6 +56,10 @@ pub(crate) enum Batch {
     Calls(JobId, Vec<CallNews>),
     /// See [`Report::Unusable`].
     Unusable(JobId, String),
+    /// See [`Report::Returned`].
+    Returned(JobId, Vec<(u64, Attempt)>, ReturnReason),
+    /// See [`Report::Leaving`].
+    Leaving,
 }
 
 /// The queue between the calls and the session.
@@ -57,6 +74,8 @@ pub(crate) struct Outbound {
 struct Queue {
     reports: VecDeque<Report>,
     bytes: usize,
+    /// Nothing more is going to be told.
+    closed: bool,
 }
 
 impl Outbound {
@@ -88,20 +107,35 @@ impl Outbound {
         }
     }
 
-    /// Everything that gathered, up to a message's worth, as soon as there is anything.
-    pub(crate) async fn next_batch(&self) -> Batch {
+    /// Everything that gathered, up to a message's worth, as soon as there is anything. `None` when all has been told.
+    pub(crate) async fn next_batch(&self) -> Option<Batch> {
         loop {
             if let Some(batch) = self.take_batch() {
-                return batch;
+                return Some(batch);
+            }
+            if self.lock().closed {
+                return None;
             }
             // `notify_one` leaves a permit when nobody waits, so a push in between is not missed.
             self.arrived.notified().await;
         }
     }
 
-    /// Forgets everything: the scheduler it was for is gone.
-    pub(crate) fn clear(&self) {
-        *self.lock() = Queue::default();
+    /// Nothing more is going to be told, once what has gathered is.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.arrived.notify_one();
+    }
+
+    /// The session is over. How calls ended is kept for the next: nobody else may have run them yet. The rest means nothing any
+    /// more.
+    pub(crate) fn keep_outcomes(&self) {
+        let mut queue = self.lock();
+        queue.reports.retain(
+            |report| matches!(report, Report::Call(CallNews { report: CallReport::Ended { outcome, .. }, .. }) if !is_lost(outcome)),
+        );
+        queue.bytes = queue.reports.iter().map(WireSize::wire_bytes).sum();
+        drop(queue);
         self.room.notify_waiters();
     }
 
@@ -114,13 +148,21 @@ impl Outbound {
                 queue.bytes -= first_bytes;
                 Batch::Unusable(job, reason)
             }
+            Report::Returned(job, calls, reason) => {
+                queue.bytes -= first_bytes;
+                Batch::Returned(job, calls, reason)
+            }
+            Report::Leaving => {
+                queue.bytes -= first_bytes;
+                Batch::Leaving
+            }
             Report::Call(first) => {
                 let job = first.job;
                 let mut bytes = first_bytes;
                 let mut calls = vec![first];
                 let fits = |report: &mut Report, bytes| match report {
                     Report::Call(news) => news.job == job && !batch_is_full(bytes, &news.report),
-                    Report::Unusable(..) => false,
+                    Report::Unusable(..) | Report::Returned(..) | Report::Leaving => false,
                 };
                 while let Some(Report::Call(news)) = queue.reports.pop_front_if(|report| fits(report, bytes)) {
                     bytes += news.report.wire_bytes();
@@ -148,13 +190,19 @@ impl WireSize for Report {
         match self {
             Self::Call(news) => news.report.payload_bytes(),
             Self::Unusable(_, reason) => reason.len(),
+            Self::Returned(_, calls, _) => calls.len() * size_of::<(u64, Attempt)>(),
+            Self::Leaving => 0,
         }
     }
 }
 
+fn is_lost(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Lost { .. })
+}
+
 #[cfg(test)]
 mod tests {
-    use burla_types::{Outcome, OutputStream};
+    use burla_types::OutputStream;
     use bytes::Bytes;
 
     use super::*;
@@ -168,8 +216,8 @@ mod tests {
         Report::Call(CallNews { job, index, attempt: Attempt::FIRST, report, wall_time: Duration::ZERO, memory_bytes_peak: 0 })
     }
 
-    fn indices(batch: Batch) -> (JobId, Vec<u64>) {
-        let Batch::Calls(job, calls) = batch else { panic!("not about calls: {batch:?}") };
+    fn indices(batch: Option<Batch>) -> (JobId, Vec<u64>) {
+        let Some(Batch::Calls(job, calls)) = batch else { panic!("not about calls: {batch:?}") };
         (job, calls.iter().map(|news| news.index).collect())
     }
 
@@ -193,6 +241,23 @@ mod tests {
         }
         assert_eq!(indices(outbound.next_batch().await).1, [0]);
         assert_eq!(indices(outbound.next_batch().await).1, [1]);
+    }
+
+    #[tokio::test]
+    async fn outcomes_are_kept_for_the_next_session_and_nothing_else() {
+        let outbound = Outbound::default();
+        outbound.push(printed(job(1), 0, 10));
+        outbound.push(Report::Returned(job(1), vec![(5, Attempt::FIRST)], ReturnReason::GivenBack));
+        for (index, outcome) in [(1, Outcome::Lost { reason: "full".into() }), (2, Outcome::Done(Bytes::new()))] {
+            let report = CallReport::Ended { outcome, stderr_tail: String::new() };
+            let (wall_time, attempt) = (Duration::ZERO, Attempt::FIRST);
+            outbound.push(Report::Call(CallNews { job: job(1), index, attempt, report, wall_time, memory_bytes_peak: 0 }));
+        }
+        outbound.keep_outcomes();
+        assert_eq!(indices(outbound.next_batch().await), (job(1), vec![2]));
+        assert_eq!(outbound.lock().bytes, 0);
+        outbound.close();
+        assert!(outbound.next_batch().await.is_none());
     }
 
     #[tokio::test]

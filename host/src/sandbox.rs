@@ -7,6 +7,7 @@ use wasmtime::{ResourceLimiter, Store, component::ResourceTable};
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
 
 use crate::contract::Panic;
+use crate::memory::{NoMemory, Reservation};
 use crate::output::CallOutput;
 use crate::scratch::Scratch;
 
@@ -45,6 +46,7 @@ impl Sandbox {
         env: &[(String, String)],
         scratch: &Scratch,
         output: &CallOutput,
+        reservation: Reservation,
     ) -> wasmtime::Result<Store<Self>> {
         let mut wasi = WasiCtx::builder();
         wasi
@@ -58,7 +60,7 @@ impl Sandbox {
             .preopened_dir(scratch.path(), "/", FsPerms::ReadWrite)?;
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        let memory = MemoryCap::new(limits.memory_bytes_max);
+        let memory = MemoryCap::new(limits.memory_bytes_max, reservation);
         let mut store = Store::new(engine, Self { wasi: wasi.build(), table, memory, panic: None });
         store.limiter(|sandbox| &mut sandbox.memory);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
@@ -75,10 +77,14 @@ impl WasiView for Sandbox {
     }
 }
 
-/// Caps the sum of a call's memories and tables. wasmtime's own limits are per memory, and a component may have many.
+/// Caps the sum of a call's memories and tables, and counts it against the node's memory. wasmtime's own limits are per memory,
+/// and a component may have many.
 pub(crate) struct MemoryCap {
     bytes_max: u64,
     bytes: u64,
+    reservation: Reservation,
+    /// The node had no more for it, beyond what was reserved. Not the call's fault: it is to be run again.
+    pub(crate) node_is_short: bool,
     pub(crate) bytes_peak: u64,
     /// The total that was last denied. The guest only sees that it cannot have more, and mostly aborts: the trap that follows
     /// looks like any other.
@@ -89,30 +95,49 @@ pub(crate) struct MemoryCap {
 const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 
 impl MemoryCap {
-    fn new(bytes_max: u64) -> Self {
-        Self { bytes_max, bytes: 0, bytes_peak: 0, bytes_denied: None }
+    fn new(bytes_max: u64, reservation: Reservation) -> Self {
+        // A call cannot have what its node has not.
+        let bytes_max = bytes_max.min(reservation.capacity_bytes());
+        Self { bytes_max, bytes: 0, reservation, node_is_short: false, bytes_peak: 0, bytes_denied: None }
     }
 
-    fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>, unit: usize) -> bool {
+    /// What the call may have.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
+    /// Whether the guest may have more. An error ends it: a guest that was told no would go on differently than on another node.
+    fn grow(&mut self, current: usize, desired: usize, maximum: Option<usize>, unit: usize) -> wasmtime::Result<bool> {
         let more = (desired.saturating_sub(current) as u64).saturating_mul(unit as u64);
         let total = self.bytes.saturating_add(more);
         if total > self.bytes_max || maximum.is_some_and(|maximum| desired > maximum) {
             self.bytes_denied = Some(total);
-            return false;
+            return Ok(false);
+        }
+        match self.reservation.grow(total) {
+            Ok(()) => {}
+            Err(NoMemory::TooLittle) => {
+                self.bytes_denied = Some(total);
+                return Ok(false);
+            }
+            Err(NoMemory::Short) => {
+                self.node_is_short = true;
+                return Err(wasmtime::Error::msg("the node is short of memory"));
+            }
         }
         self.bytes = total;
         self.bytes_peak = self.bytes_peak.max(total);
-        true
+        Ok(true)
     }
 }
 
 impl ResourceLimiter for MemoryCap {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.grow(current, desired, maximum, 1))
+        self.grow(current, desired, maximum, 1)
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.grow(current, desired, maximum, TABLE_ELEMENT_BYTES))
+        self.grow(current, desired, maximum, TABLE_ELEMENT_BYTES)
     }
 
     fn instances(&self) -> usize {
@@ -131,20 +156,38 @@ impl ResourceLimiter for MemoryCap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::NodeMemory;
 
-    #[test]
-    fn the_cap_is_on_the_sum() {
-        let mut cap = MemoryCap::new(100);
-        assert!(cap.grow(0, 60, None, 1));
-        assert!(cap.grow(0, 5, None, 8));
-        assert!(!cap.grow(60, 61, None, 1));
+    async fn cap(bytes_max: u64, capacity: u64, reserved: u64) -> MemoryCap {
+        MemoryCap::new(bytes_max, NodeMemory::new(capacity).reserve(reserved).await)
+    }
+
+    #[tokio::test]
+    async fn the_cap_is_on_the_sum() {
+        let mut cap = cap(100, 1000, 0).await;
+        assert!(cap.grow(0, 60, None, 1).unwrap());
+        assert!(cap.grow(0, 5, None, 8).unwrap());
+        assert!(!cap.grow(60, 61, None, 1).unwrap());
         assert_eq!((cap.bytes_peak, cap.bytes_denied), (100, Some(101)));
     }
 
-    #[test]
-    fn what_a_memory_itself_cannot_reach_is_a_denial_too() {
-        let mut cap = MemoryCap::new(u64::MAX);
-        assert!(!cap.grow(0, 20, Some(10), 1));
+    #[tokio::test]
+    async fn what_a_memory_itself_cannot_reach_is_a_denial_too() {
+        let mut cap = cap(u64::MAX, u64::MAX, 0).await;
+        assert!(!cap.grow(0, 20, Some(10), 1).unwrap());
         assert_eq!(cap.bytes_denied, Some(20));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_short_ends_the_call_unless_it_has_all_there_is() {
+        let memory = NodeMemory::new(100);
+        let _other = memory.reserve(50).await;
+        let mut cap = MemoryCap::new(1000, memory.reserve(10).await);
+        assert!(cap.grow(0, 50, None, 1).unwrap());
+        assert!(cap.grow(50, 51, None, 1).is_err());
+        assert!(cap.node_is_short);
+        let mut cap = super::tests::cap(1000, 100, 1000).await;
+        assert!(!cap.grow(0, 101, None, 1).unwrap());
+        assert_eq!((cap.node_is_short, cap.bytes_denied, cap.bytes_max()), (false, Some(101), 100));
     }
 }

@@ -7,10 +7,10 @@ use burla_proto::convert::{self, InvalidMessage, Work};
 use burla_proto::v1::node_api_client::NodeApiClient;
 use burla_proto::v1::{self, NodeMessage, SchedulerMessage, node_message, scheduler_message::Message};
 use burla_proto::{
-    COMPONENT_BYTES_MAX, CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES,
+    COMPONENT_BYTES_MAX, CONNECTION_WINDOW_BYTES, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES,
     status,
 };
-use burla_types::{Attempt, Digest, GridError, JobId, VERSION};
+use burla_types::{Attempt, Digest, GridError, JobId, PROTOCOL_MAX, PROTOCOL_MIN, Peer};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,7 +20,7 @@ use tonic::{Status, Streaming};
 use crate::engine::CALLS_MAX;
 use crate::jobs::{Jobs, WaitingCall};
 use crate::node::NodeConfig;
-use crate::outbound::{Batch, Outbound};
+use crate::outbound::{Batch, Outbound, ReturnReason};
 
 /// How long the scheduler may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,17 +67,23 @@ pub(crate) async fn run(
     let welcome = next(&mut answers).await?;
     let Message::Welcome(welcome) = welcome else { return Err(InvalidMessage("something before its welcome").into()) };
     let node = convert::node_id(&welcome.node_id)?;
-    tracing::info!(%node, url = %config.scheduler_url, "joined the grid");
+    let protocol = welcome.protocol;
+    if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&protocol) {
+        return Err(InvalidMessage("a protocol that this node does not speak").into());
+    }
+    tracing::info!(%node, url = %config.scheduler_url, protocol, "joined the grid");
     joined.send_replace(true);
 
     let talking = async {
-        loop {
-            let message = message(outbound.next_batch().await);
-            if messages.send(message).await.is_err() {
-                // The stream is over; the other half says why.
-                std::future::pending::<()>().await;
+        while let Some(batch) = outbound.next_batch().await {
+            if messages.send(message(batch)).await.is_err() {
+                break;
             }
         }
+        // The stream is over, or ends with its sender: then the scheduler ends its own when it has read everything. Either way,
+        // the other half says how.
+        drop(messages);
+        std::future::pending::<Infallible>().await
     };
     let listening = async {
         loop {
@@ -87,7 +93,7 @@ pub(crate) async fn run(
     };
     tokio::select! {
         ended = listening => ended,
-        () = talking => Err(SessionError::Closed),
+        never = talking => match never {},
     }
 }
 
@@ -95,8 +101,8 @@ async fn connect(url: &str) -> Result<NodeApiClient<Channel>, SessionError> {
     let endpoint = Endpoint::from_shared(url.to_owned())
         .map_err(SessionError::Unreachable)?
         .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .http2_keep_alive_interval(HEARTBEAT_INTERVAL)
+        .keep_alive_timeout(HEARTBEAT_TIMEOUT)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
@@ -106,7 +112,7 @@ async fn connect(url: &str) -> Result<NodeApiClient<Channel>, SessionError> {
 
 fn hello(config: &NodeConfig) -> NodeMessage {
     let hello = v1::Hello {
-        version: VERSION.to_owned(),
+        node: Some(Peer::this().into()),
         name: config.name.clone(),
         capacity: Some(config.capacity.into()),
         calls_max: u64::from(CALLS_MAX),
@@ -128,7 +134,8 @@ fn handle(message: Message, jobs: &Jobs, client: &NodeApiClient<Channel>) -> Res
             let fetch = move || fetch(client.clone(), digest);
             jobs.start(convert::job_id(&start.job_id)?, work, fetch);
         }
-        Message::SetSlots(set) => jobs.set_slots(convert::job_id(&set.job_id)?, set.slots),
+        Message::SetSlots(set) => jobs.set_slots(convert::job_id(&set.job_id)?, set.slots, set.memory_bytes_reserved),
+        Message::RecallCalls(recall) => jobs.recall(convert::job_id(&recall.job_id)?),
         Message::RunCalls(run) => {
             let calls = run.calls.into_iter().map(|call| WaitingCall {
                 index: call.index,
@@ -161,6 +168,16 @@ fn message(batch: Batch) -> NodeMessage {
     let job_bytes = |job: JobId| convert::job_id_bytes(job);
     let message = match batch {
         Batch::Unusable(job, reason) => node_message::Message::Unusable(v1::JobUnusable { job_id: job_bytes(job), reason }),
+        Batch::Leaving => node_message::Message::Leaving(v1::Leaving {}),
+        Batch::Returned(job, calls, reason) => {
+            let reason = match reason {
+                ReturnReason::GivenBack => v1::calls_returned::Reason::GivenBack,
+                ReturnReason::MemoryShort => v1::calls_returned::Reason::MemoryShort,
+            };
+            let calls = calls.into_iter().map(|(index, attempt)| v1::calls_returned::Attempt { index, attempt: attempt.0 });
+            let (job_id, calls) = (job_bytes(job), calls.collect());
+            node_message::Message::Returned(v1::CallsReturned { job_id, calls, reason: reason.into() })
+        }
         Batch::Calls(job, calls) => {
             let events = calls.into_iter().map(|news| v1::CallEvent {
                 index: news.index,

@@ -21,7 +21,7 @@ pub(crate) fn outcome(error: &wasmtime::Error, sandbox: &mut Sandbox, limits: &L
     // A guest that was denied memory aborts, and an instance whose first memory is over the cap is not even made.
     let aborted = trap.is_none() || trap == Some(&Trap::UnreachableCodeReached);
     if let (true, Some(wanted)) = (aborted, sandbox.memory.bytes_denied) {
-        return exceeded(Limit::Memory, limits.memory_bytes_max, Some(wanted));
+        return exceeded(Limit::Memory, sandbox.memory.bytes_max(), Some(wanted));
     }
     let mut message = match (error.downcast_ref::<I32Exit>(), trap) {
         // WASI 0.2 tells success from failure, and not with which code.

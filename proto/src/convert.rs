@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use burla_types::{Backtrace, Digest, Exceeded, JobId, Limit, Limits, Location, NodeId, Outcome, OutputStream, Resources};
+use burla_types::{Backtrace, Digest, Exceeded, JobId, Limit, Limits, Location, NodeId, Outcome, OutputStream, Peer, Resources};
 use bytes::Bytes;
 
 use crate::WireSize;
@@ -98,6 +98,18 @@ pub fn node_id(bytes: &Bytes) -> Result<NodeId, InvalidMessage> {
 /// Writes a node id into a message.
 pub fn node_id_bytes(id: NodeId) -> Bytes {
     Bytes::copy_from_slice(id.as_bytes())
+}
+
+impl From<Peer> for v1::Peer {
+    fn from(it: Peer) -> Self {
+        Self { version: it.version, protocol_min: it.protocol_min, protocol_max: it.protocol_max }
+    }
+}
+
+impl From<v1::Peer> for Peer {
+    fn from(it: v1::Peer) -> Self {
+        Self { version: it.version, protocol_min: it.protocol_min, protocol_max: it.protocol_max }
+    }
 }
 
 impl From<Resources> for v1::Resources {

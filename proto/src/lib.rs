@@ -36,8 +36,10 @@ pub const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// The same for all streams of a connection together.
 pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 
-/// How often an idle connection is probed, so that a peer which vanished without closing is found out.
-pub const KEEPALIVE_INTERVAL: std::time::Duration = std::time::Duration::from_secs(5);
+/// How often each side of a connection asks whether the other is still there: the heartbeat of nodes and clients. It is HTTP/2's
+/// own PING, so that no message however large stands before it.
+pub const HEARTBEAT_INTERVAL: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// How long a probe may stay without an answer.
-pub const KEEPALIVE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long an answer may take before the other side counts as lost: three heartbeats. A machine that is merely busy answers
+/// within a fraction of a second.
+pub const HEARTBEAT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(6);

@@ -5,6 +5,7 @@ use burla_types::{Digest, GridError};
 use prost::Message;
 use tonic::{Code, Status};
 
+use crate::convert;
 use crate::v1::{self, grid_error_detail::Kind};
 
 /// What a scheduler answers for this error.
@@ -14,6 +15,8 @@ pub fn to_status(error: &GridError) -> Status {
         GridError::UnknownComponent(_) | GridError::UnknownFunction { .. } => Code::NotFound,
         GridError::InvalidComponent { .. } | GridError::InvalidRequest { .. } => Code::InvalidArgument,
         GridError::NoNodeFits { .. } => Code::ResourceExhausted,
+        GridError::UnknownJob(_) => Code::NotFound,
+        GridError::Canceled => Code::Cancelled,
         GridError::ShuttingDown => Code::Unavailable,
     };
     let detail = v1::GridErrorDetail { kind: Some(to_kind(error)) };
@@ -29,7 +32,9 @@ pub fn from_status(status: &Status) -> Option<GridError> {
 fn to_kind(error: &GridError) -> Kind {
     use v1::grid_error_detail as detail;
     match error.clone() {
-        GridError::VersionMismatch { scheduler, peer } => Kind::VersionMismatch(detail::VersionMismatch { scheduler, peer }),
+        GridError::VersionMismatch { scheduler, peer } => {
+            Kind::VersionMismatch(detail::VersionMismatch { scheduler: Some(scheduler.into()), peer: Some(peer.into()) })
+        }
         GridError::UnknownComponent(digest) => {
             Kind::UnknownComponent(detail::UnknownComponent { digest: digest.as_bytes().to_vec().into() })
         }
@@ -39,13 +44,17 @@ fn to_kind(error: &GridError) -> Kind {
             Kind::NoNodeFits(detail::NoNodeFits { wanted: Some(wanted.into()), largest: Some(largest.into()) })
         }
         GridError::InvalidRequest { reason } => Kind::InvalidRequest(detail::InvalidRequest { reason }),
+        GridError::Canceled => Kind::Canceled(detail::Canceled {}),
+        GridError::UnknownJob(job) => Kind::UnknownJob(detail::UnknownJob { job_id: convert::job_id_bytes(job) }),
         GridError::ShuttingDown => Kind::ShuttingDown(detail::ShuttingDown {}),
     }
 }
 
 fn from_kind(kind: Kind) -> Option<GridError> {
     Some(match kind {
-        Kind::VersionMismatch(it) => GridError::VersionMismatch { scheduler: it.scheduler, peer: it.peer },
+        Kind::VersionMismatch(it) => {
+            GridError::VersionMismatch { scheduler: it.scheduler.unwrap_or_default().into(), peer: it.peer.unwrap_or_default().into() }
+        }
         Kind::UnknownComponent(it) => GridError::UnknownComponent(Digest::from_bytes(it.digest.as_ref().try_into().ok()?)),
         Kind::InvalidComponent(it) => GridError::InvalidComponent { reason: it.reason },
         Kind::UnknownFunction(it) => GridError::UnknownFunction { name: it.name, available: it.available },
@@ -53,20 +62,25 @@ fn from_kind(kind: Kind) -> Option<GridError> {
             GridError::NoNodeFits { wanted: it.wanted.unwrap_or_default().into(), largest: it.largest.unwrap_or_default().into() }
         }
         Kind::InvalidRequest(it) => GridError::InvalidRequest { reason: it.reason },
+        Kind::Canceled(_) => GridError::Canceled,
+        Kind::UnknownJob(it) => GridError::UnknownJob(convert::job_id(&it.job_id).ok()?),
         Kind::ShuttingDown(_) => GridError::ShuttingDown,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use burla_types::Resources;
+    use burla_types::{JobId, Peer, Resources};
 
     use super::*;
 
     #[test]
     fn every_error_survives_the_round_trip() {
         let errors = [
-            GridError::VersionMismatch { scheduler: "1.0.0".into(), peer: "2.0.0".into() },
+            GridError::VersionMismatch {
+                scheduler: Peer::this(),
+                peer: Peer { version: "2.0.0".into(), protocol_min: 7, protocol_max: 9 },
+            },
             GridError::UnknownComponent(Digest::of(b"x")),
             GridError::InvalidComponent { reason: "cut short".into() },
             GridError::UnknownFunction { name: "a::b".into(), available: vec!["a::c".into()] },
@@ -75,6 +89,8 @@ mod tests {
                 largest: Resources { cpu_millis: 4000, memory_bytes: 2 },
             },
             GridError::InvalidRequest { reason: "no".into() },
+            GridError::Canceled,
+            GridError::UnknownJob(JobId::from_bytes([7; 16])),
             GridError::ShuttingDown,
         ];
         for error in errors {

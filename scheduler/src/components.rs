@@ -11,6 +11,8 @@ use burla_types::{Digest, GridError};
 use bytes::Bytes;
 use lru::LruCache;
 
+use crate::metrics::Metrics;
+
 /// What components may take on disk: tens of thousands of the usual few hundred kilobytes. One that is evicted is uploaded again
 /// by the next client that needs it.
 const COMPONENTS_BYTES_MAX: u64 = 8 << 30;
@@ -22,14 +24,15 @@ const DESCRIBED_MAX: NonZero<usize> = NonZero::new(1024).expect("not zero");
 #[derive(Debug)]
 pub struct Components {
     blobs: BlobDir,
+    metrics: Arc<Metrics>,
     described: Mutex<LruCache<Digest, Arc<Description>>>,
 }
 
 impl Components {
     /// Opens the store below `data_dir`.
-    pub fn open(data_dir: &Path) -> io::Result<Self> {
+    pub fn open(data_dir: &Path, metrics: Arc<Metrics>) -> io::Result<Self> {
         let blobs = BlobDir::open(data_dir.join("components"), COMPONENTS_BYTES_MAX)?;
-        Ok(Self { blobs, described: Mutex::new(LruCache::new(DESCRIBED_MAX)) })
+        Ok(Self { blobs, metrics, described: Mutex::new(LruCache::new(DESCRIBED_MAX)) })
     }
 
     /// Whether the component is here, whole. One that was altered on disk counts as missing, so that it is uploaded again.
@@ -80,6 +83,7 @@ impl Components {
         digest.verify(bytes)?;
         describe(bytes)?;
         tracing::info!(%digest, bytes = bytes.len(), "component uploaded");
+        self.metrics.components_uploaded.inc();
         self.blobs.put(&digest.to_string(), bytes).map_err(|error| {
             tracing::error!(%error, %digest, "cannot write a component");
             GridError::InvalidRequest { reason: format!("the scheduler cannot store the component: {error}") }
@@ -121,7 +125,7 @@ mod tests {
     #[test]
     fn bytes_are_checked_against_their_name_and_their_use() {
         let folder = tempfile::tempdir().unwrap();
-        let components = Components::open(folder.path()).unwrap();
+        let components = Components::open(folder.path(), Arc::default()).unwrap();
         let mismatch = components.put(Digest::of(b"other"), EMPTY).unwrap_err();
         assert!(mismatch.to_string().contains("do not match"), "{mismatch}");
         let useless = components.put(Digest::of(EMPTY), EMPTY).unwrap_err();
@@ -132,7 +136,7 @@ mod tests {
     #[test]
     fn a_component_that_was_altered_on_disk_counts_as_missing() {
         let folder = tempfile::tempdir().unwrap();
-        let components = Components::open(folder.path()).unwrap();
+        let components = Components::open(folder.path(), Arc::default()).unwrap();
         let digest = Digest::of(b"right");
         components.blobs.put(&digest.to_string(), b"wrong").unwrap();
         assert_eq!(components.get(digest), Err(GridError::UnknownComponent(digest)));

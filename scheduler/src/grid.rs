@@ -4,13 +4,16 @@
 //! Invariants:
 //!
 //! - an input is in exactly one place: it waits in its job, or was sent to one node, or has ended;
-//! - a call ends once: only the attempt that was sent to a node can end there, and only while it is sent;
-//! - what a node has given to leases is the sum of their slots, and slots are only held where there are calls for them.
+//! - a call ends once: when the attempt that is open ends, or an earlier one on a node that was thought lost;
+//! - what a node has given to leases is the sum of the slots they occupy, and slots are only held where there are calls for them;
+//! - a job never occupies more slots than its `max_parallelism`, over all nodes together.
 
+mod balance;
 pub mod event;
 mod job;
 mod lease;
 mod node;
+pub mod overview;
 mod placement;
 #[cfg(test)]
 mod tests;
@@ -22,11 +25,12 @@ use burla_proto::convert::CallReport;
 use burla_types::{Attempt, GridError, JobId, NodeId, Outcome, Resources};
 
 use event::{
-    Action, CallNews, CallToRun, CallUpdate, ClientUpdate, Event, JobSpec, JobSummary, NodeCommand, NodeSpec, Timestamp,
+    Action, CallNews, CallToRun, CallUpdate, CallsReturned, ClientUpdate, Event, JobSpec, JobSummary, NodeCommand, NodeSpec,
+    ReturnReason, Timestamp,
 };
 use job::Job;
+use lease::SentCall;
 use node::Node;
-use placement::{Wish, place};
 
 /// How many times a call may lose its node before it counts as lost itself: it may well be what kills them.
 const ATTEMPTS_MAX: Attempt = Attempt(3);
@@ -34,34 +38,46 @@ const ATTEMPTS_MAX: Attempt = Attempt(3);
 /// All nodes and all open jobs.
 #[derive(Debug, Default)]
 pub struct Grid {
+    now: Timestamp,
     nodes: BTreeMap<NodeId, Node>,
     jobs: BTreeMap<JobId, Job>,
     actions: Vec<Action>,
+    /// Something happened that may leave a job short of what others have too much of.
+    out_of_balance: bool,
+    /// Calls that lost their node and wait for another, since they were last counted.
+    requeued: u64,
 }
 
 impl Grid {
     /// Takes in what happened at `now`, and says what is to be done about it. Events about jobs and nodes that are gone mean
     /// nothing: they crossed the news of that.
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
+        self.now = now;
         match event {
             Event::NodeJoined(id, spec) => self.node_joined(id, spec),
-            Event::NodeLeft(id) => self.node_left(now, id),
-            Event::JobOpened(id, spec) => self.job_opened(now, id, spec),
+            Event::NodeLeaving(id) => self.node_leaving(id),
+            Event::NodeLeft(id) => self.node_left(id),
+            Event::JobOpened(id, spec) => self.job_opened(id, spec),
             Event::InputsArrived(id, inputs) => {
-                self.with_job(now, id, |grid, job| {
+                self.with_job(id, |grid, job| {
+                    // One that has slots gets others as time goes by; one that has none is not made to wait for that.
+                    grid.out_of_balance |= job.slots_held() == 0;
                     job.add_inputs(inputs);
                     grid.fill_all(job);
                 });
             }
-            Event::InputsClosed(id) => self.with_job(now, id, |_, job| job.inputs_closed = true),
-            Event::CallsReported(node, id, news) => self.with_job(now, id, |grid, job| grid.calls_reported(job, node, news)),
+            Event::InputsClosed(id) => self.with_job(id, |_, job| job.inputs_closed = true),
+            Event::CallsReported(node, id, news) => self.with_job(id, |grid, job| grid.calls_reported(job, node, news)),
+            Event::CallsReturned(node, id, returned) => {
+                self.with_job(id, |grid, job| grid.calls_returned(job, node, &returned));
+            }
             Event::JobFailed(id, error) => {
                 if let Some(job) = self.jobs.remove(&id) {
                     self.end_job(job, Err(error));
                 }
             }
             Event::ClientTook(id, bytes) => {
-                self.with_job(now, id, |grid, job| {
+                self.with_job(id, |grid, job| {
                     job.untaken_bytes = job.untaken_bytes.saturating_sub(bytes);
                     grid.fill_all(job);
                 });
@@ -71,10 +87,21 @@ impl Grid {
                     self.stop_job(job);
                 }
             }
+            Event::Tick => self.time_went_by(),
         }
         self.place();
+        if std::mem::take(&mut self.out_of_balance) {
+            self.rebalance();
+            // Slots that no call was in are free at once.
+            self.place();
+        }
         self.tell_who_waits();
         std::mem::take(&mut self.actions)
+    }
+
+    /// How many calls lost their node and wait for another, since this was last asked.
+    pub fn take_requeued(&mut self) -> u64 {
+        std::mem::take(&mut self.requeued)
     }
 
     /// The largest node by CPUs, then memory; nothing when there are none.
@@ -84,7 +111,7 @@ impl Grid {
     }
 
     fn node_joined(&mut self, id: NodeId, spec: NodeSpec) {
-        self.nodes.insert(id, Node::new(spec));
+        self.nodes.insert(id, Node::new(spec, self.now));
         self.adjust_ceilings();
         // Jobs that were opened before there was any node are checked now, as others were when they were opened. One that ran
         // before waits instead: the node that it ran on may come back.
@@ -97,17 +124,33 @@ impl Grid {
         }
     }
 
-    fn node_left(&mut self, now: Timestamp, id: NodeId) {
-        self.nodes.remove(&id);
-        self.adjust_ceilings();
-        let concerned: Vec<_> = self.jobs.values().filter(|job| job.leases.contains_key(&id)).map(|job| job.id).collect();
-        for job in concerned {
-            self.with_job(now, job, |grid, job| grid.lease_lost(job, id));
+    /// The node keeps the calls that it runs, and gives the others back.
+    fn node_leaving(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        node.leaving = true;
+        for job in self.jobs_on(id) {
+            self.with_job(job, |grid, job| {
+                let slots = job.leases.get(&id).map_or(0, |lease| lease.slots);
+                grid.revoke(job, id, slots);
+            });
         }
     }
 
-    fn job_opened(&mut self, now: Timestamp, id: JobId, spec: JobSpec) {
-        let job = Job::new(id, spec, now, self.memory_ceiling());
+    fn node_left(&mut self, id: NodeId) {
+        self.nodes.remove(&id);
+        self.adjust_ceilings();
+        self.out_of_balance = true;
+        for job in self.jobs_on(id) {
+            self.with_job(job, |grid, job| grid.lease_lost(job, id));
+        }
+    }
+
+    fn jobs_on(&self, node: NodeId) -> Vec<JobId> {
+        self.jobs.values().filter(|job| job.leases.contains_key(&node)).map(|job| job.id).collect()
+    }
+
+    fn job_opened(&mut self, id: JobId, spec: JobSpec) {
+        let job = Job::new(id, spec, self.now, self.memory_ceiling());
         match self.refusal(job.slot()) {
             Some(error) => self.end_job(job, Err(error)),
             None => {
@@ -124,13 +167,13 @@ impl Grid {
     }
 
     /// Lets `act` work on a job, sees to its flow control, and ends it when it is finished.
-    fn with_job(&mut self, now: Timestamp, id: JobId, act: impl FnOnce(&mut Self, &mut Job)) {
+    fn with_job(&mut self, id: JobId, act: impl FnOnce(&mut Self, &mut Job)) {
         let Some(mut job) = self.jobs.remove(&id) else { return };
         act(self, &mut job);
         self.release_idle_slots(&mut job);
         self.control_flow(&mut job);
         if job.is_finished() {
-            let elapsed = now.0.saturating_sub(job.opened.0);
+            let elapsed = self.now.0.saturating_sub(job.opened.0);
             let summary = JobSummary { calls: job.calls_ended, calls_failed: job.calls_failed, elapsed };
             self.end_job(job, Ok(summary));
         } else {
@@ -141,47 +184,84 @@ impl Grid {
     fn calls_reported(&mut self, job: &mut Job, node: NodeId, news: Vec<CallNews>) {
         let mut updates = Vec::with_capacity(news.len());
         for news in news {
-            let Some(lease) = job.leases.get_mut(&node) else { continue };
             if matches!(news.report, CallReport::Printed(..)) {
-                if lease.sent.get(&news.index).is_some_and(|sent| sent.attempt == news.attempt) {
+                let sent = job.leases.get(&node).and_then(|lease| lease.sent.get(&news.index));
+                if sent.is_some_and(|sent| sent.attempt == news.attempt && sent.input.is_some()) {
                     updates.push(CallUpdate { index: news.index, report: news.report });
                 }
                 continue;
             }
-            let Some(ended) = lease.end(news.index, news.attempt) else { continue };
-            if is_lost(&news) && news.attempt < ATTEMPTS_MAX {
+            let here = job.leases.get_mut(&node).and_then(|lease| lease.end(self.now, news.index, news.attempt));
+            let lost = matches!(news.report, CallReport::Ended { outcome: Outcome::Lost { .. }, .. });
+            let input = match here {
+                // It has ended elsewhere; this only makes its slot free.
+                Some(SentCall { input: None, .. }) => continue,
                 // The node's own trouble; another, or the same a moment later, may do better.
-                job.requeue(CallToRun { index: news.index, attempt: news.attempt.next(), input: ended.input });
-                continue;
-            }
+                Some(SentCall { input: Some(input), attempt }) if lost && attempt < ATTEMPTS_MAX => {
+                    job.requeue(CallToRun { index: news.index, attempt: attempt.next(), input });
+                    continue;
+                }
+                Some(SentCall { input: Some(input), .. }) => input,
+                None if lost => continue,
+                // Late news, of a node that was thought lost. It counts when nobody else was faster.
+                None => match job.take_open(news.index) {
+                    Some(input) => input,
+                    None => continue,
+                },
+            };
             let failed = !matches!(news.report, CallReport::Ended { outcome: Outcome::Done(_), .. });
             let slot_before = job.slot();
             if job.learn(&news) {
                 self.adjust_reservations(job, slot_before);
             }
-            job.call_ended(ended.input.len(), failed);
+            job.call_ended(input.len(), failed);
             updates.push(CallUpdate { index: news.index, report: news.report });
         }
         self.tell_client(job, updates);
+        self.settle(job, node);
         self.fill(job, node);
+    }
+
+    /// A node gave calls back. None of them has used up an attempt: they have not begun, or it was the node that fell short.
+    fn calls_returned(&mut self, job: &mut Job, node: NodeId, returned: &CallsReturned) {
+        let Some(lease) = job.leases.get_mut(&node) else { return };
+        lease.recalling &= returned.reason != ReturnReason::GivenBack;
+        let mut open = Vec::with_capacity(returned.calls.len());
+        for (index, attempt) in &returned.calls {
+            if let Some(SentCall { attempt, input: Some(input) }) = lease.remove(*index, *attempt) {
+                open.push(CallToRun { index: *index, attempt, input });
+            }
+        }
+        // From the back, so that the queue ends up in order.
+        open.into_iter().rev().for_each(|call| job.requeue(call));
+        if returned.reason == ReturnReason::MemoryShort {
+            let before = job.slot();
+            job.reserve_all();
+            self.adjust_reservations(job, before);
+            self.out_of_balance = true;
+        }
+        self.settle(job, node);
+        self.fill_all(job);
     }
 
     /// A node is gone, and with it what it was doing: the calls are run elsewhere, unless it was not the first time.
     fn lease_lost(&mut self, job: &mut Job, node: NodeId) {
         let Some(lease) = job.leases.remove(&node) else { return };
+        // A node runs calls in the order it gets them, so those beyond its slots had not begun, and have lost nothing.
+        let begun = lease.slots_told.unwrap_or(0).max(lease.held);
         let mut lost: Vec<_> = lease.sent.into_iter().collect();
         lost.sort_by_key(|(index, _)| *index);
-        // A node runs calls in the order it gets them, so those beyond its slots had not begun, and have lost nothing.
-        let slots = lease.slots_told.unwrap_or(0);
         let mut updates = Vec::new();
         // From the back, so that the queue ends up in order.
         for (position, (index, sent)) in lost.into_iter().enumerate().rev() {
-            let attempt = if (position as u64) < slots { sent.attempt.next() } else { sent.attempt };
+            let Some(input) = sent.input else { continue };
+            let attempt = if (position as u64) < begun { sent.attempt.next() } else { sent.attempt };
             if attempt <= ATTEMPTS_MAX {
-                job.requeue(CallToRun { index, attempt, input: sent.input });
+                self.requeued += 1;
+                job.requeue(CallToRun { index, attempt, input });
                 continue;
             }
-            job.call_ended(sent.input.len(), true);
+            job.call_ended(input.len(), true);
             let reason = format!("its node went away while it ran, {} times in a row", ATTEMPTS_MAX.0);
             let report = CallReport::Ended { outcome: Outcome::Lost { reason }, stderr_tail: String::new() };
             updates.push(CallUpdate { index, report });
@@ -208,52 +288,8 @@ impl Grid {
     }
 
     fn fill(&mut self, job: &mut Job, node: NodeId) {
-        let commands = job.fill(node);
+        let commands = job.fill(self.now, node);
         self.actions.extend(commands.into_iter().map(|command| Action::ToNode(node, command)));
-    }
-
-    /// Slots are held only for calls that are there. A job whose inputs come slowly shares the grid by that alone.
-    fn release_idle_slots(&mut self, job: &mut Job) {
-        if job.has_pending() && !job.output_paused {
-            return;
-        }
-        let slot = job.slot();
-        for (node, lease) in &mut job.leases {
-            let idle = lease.slots_idle();
-            if idle > 0 {
-                lease.slots -= idle;
-                if let Some(node) = self.nodes.get_mut(node) {
-                    node.give_back(slot, idle);
-                }
-            }
-        }
-    }
-
-    /// The job's slots are known to need more than before.
-    fn adjust_reservations(&mut self, job: &Job, before: Resources) {
-        let after = job.slot();
-        for (node, lease) in &job.leases {
-            if let Some(node) = self.nodes.get_mut(node) {
-                node.give_back(before, lease.slots);
-                node.take(after, lease.slots);
-            }
-        }
-    }
-
-    fn memory_ceiling(&self) -> u64 {
-        self.nodes.values().map(|node| node.spec.capacity.memory_bytes).max().unwrap_or(u64::MAX)
-    }
-
-    /// The nodes are others than before, and with them what a slot can reserve at most.
-    fn adjust_ceilings(&mut self) {
-        let ceiling = self.memory_ceiling();
-        let mut jobs = std::mem::take(&mut self.jobs);
-        for job in jobs.values_mut() {
-            let before = job.slot();
-            job.memory_bytes_ceiling = ceiling;
-            self.adjust_reservations(job, before);
-        }
-        self.jobs = jobs;
     }
 
     fn control_flow(&mut self, job: &mut Job) {
@@ -274,38 +310,38 @@ impl Grid {
         }
     }
 
-    /// Gives free slots to jobs that want them, and calls to the slots.
-    fn place(&mut self) {
-        let wishing: Vec<JobId> = self.jobs.values().filter(|job| job.slots_wanted() > 0).map(|job| job.id).collect();
-        if wishing.is_empty() {
-            return;
-        }
-        let wish = |job: &Job| Wish { slot: job.slot(), held: job.slots_held(), wanted: job.slots_wanted() };
-        let wishes = wishing.iter().filter_map(|id| self.jobs.get(id)).map(wish).collect();
-        let rooms = self.nodes.iter().map(|(id, node)| node.room(*id)).collect();
-        let total = self.nodes.values().fold(Resources::default(), |sum, node| sum.plus(node.spec.capacity, 1));
-        for grant in place(wishes, rooms, total) {
-            let Some(mut job) = self.jobs.remove(&wishing[grant.wish]) else { continue };
-            if let Some(node) = self.nodes.get_mut(&grant.node) {
-                node.take(job.slot(), grant.slots);
-                job.was_placed = true;
-                job.leases.entry(grant.node).or_default().slots += grant.slots;
-                self.fill(&mut job, grant.node);
+    fn tell_who_waits(&mut self) {
+        let mut waiting = Vec::new();
+        for job in self.jobs.values() {
+            let waits = job.has_pending() && job.slots_held() == 0 && !job.output_paused;
+            let reason = waits.then(|| self.waiting_reason(job.slot()));
+            if reason != job.waiting_told {
+                waiting.push((job.id, reason));
             }
-            self.jobs.insert(job.id, job);
+        }
+        for (id, reason) in waiting {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.waiting_told.clone_from(&reason);
+                self.actions.push(Action::ToClient(id, ClientUpdate::Waiting(reason)));
+            }
         }
     }
 
-    fn tell_who_waits(&mut self) {
-        let no_nodes = self.nodes.is_empty();
-        for job in self.jobs.values_mut() {
-            let waits = job.has_pending() && job.slots_held() == 0 && !job.output_paused;
-            let fits = self.nodes.values().any(|node| node.could_fit(job.slot()));
-            let reason = waits.then(|| waiting_reason(no_nodes, fits, job.slot()));
-            if reason != job.waiting_told {
-                job.waiting_told.clone_from(&reason);
-                self.actions.push(Action::ToClient(job.id, ClientUpdate::Waiting(reason)));
-            }
+    fn waiting_reason(&self, slot: Resources) -> String {
+        let cpus = |resources: Resources| resources.cpu_millis as f64 / 1000.0;
+        let mib = |resources: Resources| resources.memory_bytes >> 20;
+        let Some(largest) = self.largest_node() else {
+            return "no node has joined the grid; start one with `burla-node --scheduler URL`".to_owned();
+        };
+        let wanted = format!("{} CPUs and {} MiB", cpus(slot), mib(slot));
+        let has = format!("the largest has {} and {}", cpus(largest), mib(largest));
+        if self.nodes.values().all(|node| node.leaving) {
+            return format!("no node has {wanted}; all {} are shutting down", self.nodes.len());
+        }
+        if self.nodes.values().any(|node| node.could_fit(slot)) {
+            format!("no node has {wanted} free; {has}, busy")
+        } else {
+            format!("no node is large enough any more for a call with {wanted}; {has}")
         }
     }
 
@@ -320,7 +356,7 @@ impl Grid {
         let slot = job.slot();
         for (id, lease) in job.leases {
             if let Some(node) = self.nodes.get_mut(&id) {
-                node.give_back(slot, lease.slots);
+                node.give_back(slot, lease.held);
                 if lease.slots_told.is_some() {
                     self.actions.push(Action::ToNode(id, NodeCommand::StopJob(job.id)));
                 }
@@ -333,19 +369,4 @@ impl WireSize for CallUpdate {
     fn payload_bytes(&self) -> usize {
         self.report.payload_bytes()
     }
-}
-
-fn is_lost(news: &CallNews) -> bool {
-    matches!(news.report, CallReport::Ended { outcome: Outcome::Lost { .. }, .. })
-}
-
-fn waiting_reason(no_nodes: bool, fits: bool, slot: Resources) -> String {
-    if no_nodes {
-        return "no node has joined the grid; start one with `burla-node --scheduler URL`".to_owned();
-    }
-    let (cpus, mib) = (slot.cpu_millis as f64 / 1000.0, slot.memory_bytes >> 20);
-    if !fits {
-        return format!("no node is large enough any more for a call with {cpus} CPUs and {mib} MiB");
-    }
-    format!("no node has {cpus} CPUs and {mib} MiB free; other jobs have them")
 }

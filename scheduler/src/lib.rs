@@ -13,7 +13,9 @@
 mod components;
 mod driver;
 pub mod grid;
+mod metrics;
 mod service;
 
 pub use components::Components;
-pub use service::{ServeError, serve};
+pub use metrics::Metrics;
+pub use service::{ServeConfig, ServeError, serve};

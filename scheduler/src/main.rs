@@ -1,40 +1,34 @@
-//! The scheduler's daemon: arguments → telemetry → data → port → serve → exit code.
+//! The scheduler's daemon: settings → telemetry → data → ports → serve → exit code.
+
+mod config;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
-use burla_scheduler::{Components, serve};
+use burla_daemon::config::{print_default, refuse};
+use burla_daemon::http::{self, Readiness};
+use burla_daemon::{logging, signals};
+use burla_scheduler::{Components, Metrics, ServeConfig, serve};
 use clap::Parser;
-use etcetera::BaseStrategy;
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tokio::sync::{oneshot, watch};
 
-/// Decides which node of a Burla grid runs which call.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    /// The address on which clients and nodes reach it; port 0 takes any free one.
-    #[arg(long, env = "BURLA_SCHEDULER_LISTEN", default_value = "127.0.0.1:8420")]
-    listen: SocketAddr,
-
-    /// Listen on an address that other machines can reach, though nothing is encrypted and anyone who reaches it may run code.
-    #[arg(long)]
-    insecure: bool,
-
-    /// Where components are kept. Default: burla/scheduler in the user's data directory.
-    #[arg(long, env = "BURLA_SCHEDULER_DATA_DIR")]
-    data_dir: Option<PathBuf>,
-}
+use crate::config::{Config, DEFAULT_FILE, Settings};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let filter = EnvFilter::builder().with_env_var("BURLA_LOG").with_default_directive(tracing::Level::INFO.into());
-    tracing_subscriber::fmt().with_env_filter(filter.from_env_lossy()).with_writer(std::io::stderr).init();
-    match run(arguments).await {
+    let settings = Settings::parse();
+    if settings.print_config {
+        return print_default(DEFAULT_FILE);
+    }
+    let config = match prepare(settings) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error),
+    };
+    match run(config).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -43,31 +37,44 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let listen = arguments.listen;
-    anyhow::ensure!(
-        listen.ip().is_loopback() || arguments.insecure,
-        "refusing to listen on {listen}: other machines could reach it, and this version neither encrypts nor asks who they are; listen on \
-         127.0.0.1, or pass --insecure if everyone who can reach it may run code on the grid"
-    );
-    let data_dir = match arguments.data_dir {
-        Some(data_dir) => data_dir,
-        None => etcetera::choose_base_strategy()
-            .context("cannot tell the user's data directory: pass --data-dir")?
-            .data_dir()
-            .join("burla/scheduler"),
-    };
-    let components = Components::open(&data_dir).with_context(|| format!("cannot keep components in {}", data_dir.display()))?;
-    let mut terminated = signal(SignalKind::terminate())?;
+fn prepare(settings: Settings) -> anyhow::Result<Config> {
+    let config = settings.load()?;
+    logging::init(config.log_format, Some(&config.log_filter))?;
+    Ok(config)
+}
+
+async fn run(config: Config) -> anyhow::Result<()> {
+    let Config { listen, data_dir, http, drain_time, .. } = config;
+    let metrics = Arc::new(Metrics::default());
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    let components = Components::open(&data_dir, Arc::clone(&metrics))
+        .with_context(|| format!("cannot keep components in {}", data_dir.display()))?;
+    let signal = signals::shutdown().context("cannot listen for signals")?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    announce(listener.local_addr()?);
-    let shutdown = async {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminated.recv() => {}
-        }
+    let operators = match http {
+        Some(address) => Some(http::bind(address).await?),
+        None => None,
     };
-    serve(listener, components, shutdown).await?;
+
+    announce(listener.local_addr()?);
+    let (readiness, is_ready) = watch::channel(Readiness::Ready);
+    let shutdown = async move {
+        signal.await;
+        readiness.send_replace(Readiness::NotReady("shutting down".to_owned()));
+    };
+    // Operators can look on until the last job has ended.
+    let (serving, served) = oneshot::channel::<()>();
+    let operators = operators.map(|listener| {
+        tokio::spawn(http::serve(listener, is_ready, Arc::new(registry), async {
+            let _ = served.await;
+        }))
+    });
+    serve(listener, components, ServeConfig { drain_time }, metrics, shutdown).await?;
+    drop(serving);
+    if let Some(operators) = operators {
+        operators.await?;
+    }
     tracing::info!("shut down");
     Ok(())
 }

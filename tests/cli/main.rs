@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod build;
+mod map;
 mod new;
 mod run;
 
@@ -23,8 +24,9 @@ fn cargo_burla_in(folder: &Path, arguments: &[&str]) -> Output {
 
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary("cargo-burla"));
-    // Whatever grid whoever runs the tests has configured is not theirs to use.
+    // Whatever grid whoever runs the tests has configured, or keeps up, is not theirs to use.
     command.args(arguments).current_dir(folder).env_remove("BURLA_URL").env_remove("BURLA_COMPONENT");
+    command.env("XDG_RUNTIME_DIR", root().join("target/burla-tests"));
     command
 }
 

@@ -57,7 +57,8 @@ fn a_grid_that_is_not_there_is_said_and_the_programs_code_is_passed_on() {
 fn a_program_started_without_a_grid_says_how_to_start_it() {
     // Built, and its component with it, but started by hand.
     assert_exit(&cargo_burla(&["run", "--quiet", "-p", "hello"]), 0);
-    let alone = std::process::Command::new(root().join("target/debug/hello")).env_remove("BURLA_URL").output().unwrap();
+    let mut alone = std::process::Command::new(root().join("target/debug/hello"));
+    let alone = alone.env_remove("BURLA_URL").env("XDG_RUNTIME_DIR", root().join("target/burla-tests")).output().unwrap();
     assert_exit(&alone, 1);
     assert!(stderr(&alone).contains("cargo burla run"), "{}", stderr(&alone));
 }

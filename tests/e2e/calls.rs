@@ -89,11 +89,10 @@ fn clocks_run_and_calls_run_at_the_same_time() {
 #[test]
 fn no_more_calls_run_at_one_time_than_allowed() {
     let mut grid = LocalGrid::start(0);
-    grid.add_node(&["--cpus", "4"]);
-    grid.add_node(&["--cpus", "4"]);
+    (0..4).for_each(|_| grid.add_node(&["--cpus", "2"]));
     let job = remote_parallel_map(behaviour::occupies, vec![50; 40]).max_parallelism(3);
     assert_eq!(overlap(&job.grid(&grid.grid).run().unwrap()), 3);
-    // Slots by CPU: two of four CPUs fit twice on each node.
+    // Slots by CPU: one of two CPUs fits once on each node.
     let job = remote_parallel_map(behaviour::occupies, vec![50; 24]).func_cpu(2.0);
     assert_eq!(overlap(&job.grid(&grid.grid).run().unwrap()), 4);
 }

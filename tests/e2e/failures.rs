@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use burla::{CallErrorKind, Error, Grid, Limit, remote_parallel_map};
+use burla::{CallErrorKind, Error, Grid, remote_parallel_map};
 use burla_test_guests::{behaviour, failing, typed};
 use burla_tests::{LocalGrid, guests};
 
@@ -55,22 +55,6 @@ fn what_webassembly_does_not_allow_is_named() {
         assert_eq!(error.kind, CallErrorKind::Trapped, "{error}");
         assert!(error.message.contains(part), "no `{part}` in {error}");
     }
-}
-
-#[test]
-fn an_output_that_is_too_large_is_named() {
-    let grid = LocalGrid::start(1);
-    let error = error_of(&grid, failing::returns_bytes, 70 << 20);
-    assert_eq!(error.kind, CallErrorKind::Exceeded(Limit::OutputSize));
-    assert!(error.message.contains("64.0 MiB") && error.message.contains("70.0 MiB"), "{error}");
-}
-
-#[test]
-fn an_input_that_is_too_large_is_named() {
-    let grid = LocalGrid::start(1);
-    let inputs = ["small".to_owned(), "x".repeat(65 << 20)];
-    let error = remote_parallel_map(typed::echoes, inputs).grid(&grid.grid).run().unwrap_err();
-    assert!(matches!(error, Error::InputTooLarge { index: 1, .. }), "{error:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use burla_proto::v1::node_api_client::NodeApiClient;
 use burla_proto::v1::{self, map_request::Request, map_response::Response};
 use burla_proto::{COMPONENT_CHUNK_BYTES, status};
 use burla_tests::{LocalGrid, guests};
-use burla_types::{Digest, GridError, Limits, Outcome, VERSION};
+use burla_types::{Digest, GridError, Limits, Outcome, PROTOCOL_MAX, Peer};
 use bytes::Bytes;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -21,7 +21,7 @@ fn open(function: &str, digest: Digest) -> v1::OpenJob {
     let limits = Limits { memory_bytes_max: 1 << 30, fuel_max: None, wall_time_max: None };
     let work = Work { digest, function: function.to_owned(), limits, env: BTreeMap::new(), wants_output: true };
     v1::OpenJob {
-        version: VERSION.to_owned(),
+        client: Some(Peer::this().into()),
         work: Some(work.into()),
         cpu_millis: 1000,
         memory_bytes: None,
@@ -60,16 +60,18 @@ const CLOSED: Request = Request::InputsClosed(v1::InputsClosed {});
 #[tokio::test]
 async fn another_version_is_refused_by_name() {
     let grid = LocalGrid::without_nodes();
-    let mismatch = GridError::VersionMismatch { scheduler: VERSION.to_owned(), peer: "9.9.9".to_owned() };
+    let newer = PROTOCOL_MAX + 1;
+    let theirs = || Peer { version: "9.9.9".to_owned(), protocol_min: newer, protocol_max: newer + 2 };
+    let mismatch = GridError::VersionMismatch { scheduler: Peer::this(), peer: theirs() };
     let mut client = ClientApiClient::new(dial(&grid).await);
-    let offer = v1::OfferComponentRequest { version: "9.9.9".to_owned(), digest: Bytes::from_static(&[0; 32]) };
+    let offer = v1::OfferComponentRequest { client: Some(theirs().into()), digest: Bytes::from_static(&[0; 32]) };
     let refused = client.offer_component(offer).await.unwrap_err();
     assert_eq!(status::from_status(&refused), Some(mismatch.clone()));
-    let old = v1::OpenJob { version: "9.9.9".to_owned(), ..open("a::b", Digest::of(b"x")) };
+    let old = v1::OpenJob { client: Some(theirs().into()), ..open("a::b", Digest::of(b"x")) };
     assert_eq!(map(&mut client, vec![Request::Open(old)]).await.unwrap_err(), mismatch);
 
     let mut node = NodeApiClient::new(dial(&grid).await);
-    let hello = v1::Hello { version: "9.9.9".to_owned(), ..v1::Hello::default() };
+    let hello = v1::Hello { node: Some(theirs().into()), ..v1::Hello::default() };
     let hello = v1::NodeMessage { message: Some(v1::node_message::Message::Hello(hello)) };
     let refused = node.session(tokio_stream::iter([hello])).await.unwrap_err();
     assert_eq!(status::from_status(&refused), Some(mismatch));

@@ -3,13 +3,15 @@
 //!
 //! Nothing here sleeps to wait for something: processes say when they are ready, and every wait has a deadline that fails loudly.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use cargo_burla::{Cargo, Project, Selection, Wanted, package};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// How long anything may take before a test fails. A hundred times what it takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -109,11 +111,20 @@ impl Daemon {
         self.child.wait().expect("the daemon ends");
     }
 
-    /// Asks it to end, and waits until it has. Returns whether it ended well.
-    pub fn terminate(mut self) -> bool {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("the daemon can be signalled");
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the daemon can be signalled");
+    }
+
+    /// Waits until it has ended. Returns whether it ended well.
+    pub fn wait(mut self) -> bool {
         self.child.wait().expect("the daemon ends").success()
+    }
+
+    /// Asks it to end, and waits until it has. Returns whether it ended well.
+    pub fn terminate(self) -> bool {
+        self.signal(Signal::TERM);
+        self.wait()
     }
 }
 
@@ -149,18 +160,24 @@ impl LocalGrid {
 
     /// Starts a scheduler alone.
     pub fn without_nodes() -> Self {
+        Self::without_nodes_with(&[])
+    }
+
+    /// Starts a scheduler alone, with more arguments.
+    pub fn without_nodes_with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the grid");
         let scheduler = Daemon::start(
             Command::new(binary("burla-scheduler"))
                 .args(["--listen", "127.0.0.1:0", "--data-dir"])
-                .arg(folder.path().join("scheduler")),
+                .arg(folder.path().join("scheduler"))
+                .args(arguments),
         );
         let line = scheduler.wait_for("listening on ");
         let url = line.rsplit(' ').next().expect("the line ends in the address").to_owned();
         Self { nodes: Vec::new(), scheduler, grid: burla::Grid::at(url).expect("the address is one"), folder }
     }
 
-    /// Starts another node, and waits until it has joined. It keeps compiled components where all tests do, so that each is
+    /// Starts another node, and waits until it has joined. An argument that is given here replaces the usual one. It keeps compiled components where all tests do, so that each is
     /// compiled once.
     pub fn add_node(&mut self, arguments: &[&str]) {
         self.add_node_with_data(arguments, &root().join("target/burla-tests"));
@@ -170,9 +187,11 @@ impl LocalGrid {
     pub fn add_node_with_data(&mut self, arguments: &[&str], data_dir: &Path) {
         let number = self.nodes.len();
         std::fs::create_dir_all(self.sandboxes(number)).expect("a folder for sandboxes");
+        let scheduler = if arguments.contains(&"--scheduler") { vec![] } else { vec!["--scheduler", self.grid.url()] };
         let node = Daemon::start(
             Command::new(binary("burla-node"))
-                .args(["--scheduler", self.grid.url(), "--name", &format!("node-{number}"), "--data-dir"])
+                .args(scheduler)
+                .args(["--name", &format!("node-{number}"), "--data-dir"])
                 .arg(data_dir)
                 .arg("--sandbox-dir")
                 .arg(self.sandboxes(number))
@@ -186,6 +205,73 @@ impl LocalGrid {
     pub fn sandboxes(&self, number: usize) -> PathBuf {
         self.folder.path().join(format!("sandboxes-{number}"))
     }
+}
+
+/// Waits until something is so, by asking again and again.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "after {PATIENCE:?} still not so: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// What an HTTP server at `ADDRESS:PORT` answers: the status and the text.
+pub fn http_get(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("someone listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("the request is sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("there is an answer");
+    let (head, text) = answer.split_once("\r\n\r\n").expect("it has a head");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("it has a status");
+    (status, text.to_owned())
+}
+
+/// Something between two ends of connections that can cut them.
+pub struct Proxy {
+    url: String,
+    connections: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Proxy {
+    /// Passes on what comes to a port of its own, for as long as the test runs.
+    pub fn to(url: &str) -> Self {
+        let target = url.strip_prefix("http://").expect("it is an address").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let connections = Arc::new(Mutex::new(Vec::new()));
+        let all = Arc::clone(&connections);
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let Ok(far) = TcpStream::connect(&target) else { continue };
+                for (mut from, mut to) in [(&near, &far), (&far, &near)].map(|(from, to)| (copy_of(from), copy_of(to))) {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+                all.lock().expect("no panic in between").extend([near, far]);
+            }
+        });
+        Self { url, connections }
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Ends all connections there are. New ones work.
+    pub fn cut(&self) {
+        for connection in self.connections.lock().expect("no panic in between").drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn copy_of(stream: &TcpStream) -> TcpStream {
+    stream.try_clone().expect("a connection has two ends")
 }
 
 /// Lines that calls printed, as a callback collects them.

@@ -1,17 +1,17 @@
 //! How the grid itself can fail a request. A guest's fault is never one of these: it is an [`Outcome`](crate::Outcome).
 
-use crate::{Digest, DigestMismatch, Resources};
+use crate::{Digest, DigestMismatch, JobId, Peer, Resources};
 
 /// What a scheduler answers to a request it will not carry out. The same value reaches the client or node that asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GridError {
-    /// Client or node and scheduler are of different versions.
-    #[error("this is Burla {peer}, but the scheduler is Burla {scheduler}: install the same version on both sides")]
+    /// Client or node and scheduler have no protocol in common.
+    #[error("this is {peer}, but the scheduler is {scheduler}: install the same version on both sides")]
     VersionMismatch {
-        /// The scheduler's version.
-        scheduler: String,
-        /// The version of who asked.
-        peer: String,
+        /// The scheduler.
+        scheduler: Peer,
+        /// Who asked.
+        peer: Peer,
     },
     /// A job names a component that was not uploaded, or was evicted since.
     #[error("the grid does not have component {0}: upload it first")]
@@ -47,6 +47,12 @@ pub enum GridError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Someone canceled the job, as with `cargo burla cancel`.
+    #[error("the job was canceled by an operator of the grid")]
+    Canceled,
+    /// No such job is open.
+    #[error("there is no open job {0}: `cargo burla jobs` lists those there are")]
+    UnknownJob(JobId),
     /// The scheduler is going away.
     #[error("the scheduler is shutting down: try again when it is back")]
     ShuttingDown,

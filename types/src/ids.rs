@@ -1,6 +1,7 @@
 //! Who runs what, and which try it is. Each is its own type, so that one cannot stand where another belongs.
 
 use std::fmt;
+use std::str::FromStr;
 
 use uuid::Uuid;
 
@@ -24,6 +25,14 @@ macro_rules! id_type {
             /// The 16 raw bytes.
             pub fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                Uuid::try_parse(text).map(Self).map_err(|_| ParseIdError(text.to_owned()))
             }
         }
 
@@ -62,5 +71,24 @@ impl Attempt {
     /// The try after this one.
     pub fn next(self) -> Self {
         Self(self.0 + 1)
+    }
+}
+
+/// A text that should have been an id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an id: expected 32 hexadecimal digits")]
+pub struct ParseIdError(String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_read_as_they_are_shown() {
+        let id = JobId::from_bytes([0xab; 16]);
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in ["", "abc", "zzabababababababababababababababab"] {
+            assert!(text.parse::<JobId>().is_err(), "{text}");
+        }
     }
 }

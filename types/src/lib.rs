@@ -18,16 +18,18 @@ mod function;
 mod ids;
 mod limits;
 mod outcome;
+mod peer;
 
 pub use digest::{Digest, DigestMismatch, ParseDigestError};
 pub use error::{GridError, with_causes};
 pub use function::{FUNCTION_SECTION, FunctionInfo};
-pub use ids::{Attempt, JobId, NodeId};
+pub use ids::{Attempt, JobId, NodeId, ParseIdError};
 pub use limits::{
     CPU_MILLIS_MAX, CPU_MILLIS_MIN, InvalidLimit, LIMIT_PAYLOAD_BYTES_MAX, Limits, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX,
     Resources, cpu_millis_from_cpus, memory_bytes_from_gib,
 };
 pub use outcome::{Backtrace, Exceeded, Limit, Location, Outcome, OutputStream};
+pub use peer::{PROTOCOL_MAX, PROTOCOL_MIN, Peer};
 
 /// The version that a client and a node state to the scheduler, and that all three must share.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

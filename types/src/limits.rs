@@ -14,9 +14,10 @@ pub const MEMORY_BYTES_MAX: u64 = 128 << 30;
 /// The memory cap of a call that asks for none: 4 GiB, the address space of one wasm32 memory.
 pub const MEMORY_BYTES_DEFAULT: u64 = 4 << 30;
 
-/// The most one input or one output may be, encoded. A batch is one gRPC message, and a message is held whole on each of the
-/// three machines it passes, so this also bounds what one call can make each of them hold.
-pub const LIMIT_PAYLOAD_BYTES_MAX: usize = 64 << 20;
+/// The most one input or one output may be, encoded. It travels as one gRPC message, which is held whole on each of the three
+/// machines it passes, so this also bounds what one call can make each of them hold. A function has 4 GiB of memory for the
+/// encoded and the decoded value.
+pub const LIMIT_PAYLOAD_BYTES_MAX: usize = 1 << 30;
 
 /// What the sandbox of one call enforces.
 #[derive(Clone, Debug, PartialEq, Eq)]

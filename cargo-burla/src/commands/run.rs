@@ -9,7 +9,6 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Run;
-use crate::embedded::EmbeddedGrid;
 use crate::error::CommandError;
 use crate::package::{build_program, package};
 use crate::project::Project;
@@ -23,24 +22,12 @@ pub(super) fn run(arguments: &Run) -> Result<ExitCode, CommandError> {
     let program = build_program(&project, &cargo, &bin, arguments.release)?;
     let component = package(&project, &cargo)?;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| CommandError::Grid(error.into()))?;
-    runtime.block_on(async {
-        // A configured grid is used as it is; the program says what is wrong with it if something is.
-        let mut grid = match std::env::var_os("BURLA_URL").filter(|url| !url.is_empty()) {
-            Some(_) => None,
-            None => Some(EmbeddedGrid::start().await.map_err(CommandError::Grid)?),
-        };
+    super::on_a_grid(|url| {
         let mut command = Command::new(&program);
-        command.args(&arguments.arguments).env("BURLA_COMPONENT", &component.path);
-        if let Some(grid) = &mut grid {
-            command.env("BURLA_URL", grid.url().await.map_err(CommandError::Grid)?);
-        }
-        let status = supervise(command, &program).await;
-        if let Some(grid) = grid {
-            grid.stop().await;
-        }
-        Ok(exit_code(status?))
+        command.args(&arguments.arguments).env("BURLA_COMPONENT", &component.path).env("BURLA_URL", url);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| CommandError::Grid(error.into()))?;
+        Ok(exit_code(runtime.block_on(supervise(command, &program))?))
     })
 }
 

@@ -12,6 +12,9 @@ use bytes::Bytes;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub Duration);
 
+/// How often the driver tells the grid that time went by.
+pub const TICK: Duration = Duration::from_millis(50);
+
 /// What a job asks for.
 #[derive(Clone, Debug)]
 pub struct JobSpec {
@@ -36,6 +39,8 @@ pub struct NodeSpec {
     pub capacity: Resources,
     /// Calls it can hold at one time, whatever their size.
     pub calls_max: u64,
+    /// Its version of Burla.
+    pub version: String,
 }
 
 /// Something that happened.
@@ -43,6 +48,8 @@ pub struct NodeSpec {
 pub enum Event {
     /// A node joined the grid.
     NodeJoined(NodeId, NodeSpec),
+    /// A node is about to leave: it takes no more calls, and goes when those that it runs have ended.
+    NodeLeaving(NodeId),
     /// A node's session ended, for whatever reason.
     NodeLeft(NodeId),
     /// A client opened a job.
@@ -53,12 +60,34 @@ pub enum Event {
     InputsClosed(JobId),
     /// A node told what happened to calls of a job.
     CallsReported(NodeId, JobId, Vec<CallNews>),
+    /// A node gave calls of a job back without an outcome.
+    CallsReturned(NodeId, JobId, CallsReturned),
     /// The job cannot go on: no node can run its component, or its client sent what clients do not send.
     JobFailed(JobId, GridError),
     /// The client took this much of what it was told off the scheduler's hands, as [`CallUpdate`]s count it.
     ClientTook(JobId, usize),
     /// The client went away.
     JobAbandoned(JobId),
+    /// Time went by. The driver says so every [`TICK`] while anything is open.
+    Tick,
+}
+
+/// Calls that a node gives back.
+#[derive(Debug)]
+pub struct CallsReturned {
+    /// Which ones, by index and attempt.
+    pub calls: Vec<(u64, Attempt)>,
+    /// Why.
+    pub reason: ReturnReason,
+}
+
+/// Why a node gives calls back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReturnReason {
+    /// They had not begun, or the node leaves before they end.
+    GivenBack,
+    /// They had more memory than was reserved for them when the node ran short of it.
+    MemoryShort,
 }
 
 /// What happened to one attempt at a call.
@@ -112,10 +141,12 @@ pub enum Action {
 pub enum NodeCommand {
     /// Before anything else about a job.
     StartJob(JobId, Arc<Work>),
-    /// How many calls of the job may run there at one time from now on.
-    SetSlots(JobId, u64),
+    /// How many calls of the job may run there at one time from now on, and the memory reserved for each.
+    SetSlots(JobId, u64, u64),
     /// Run these as slots come free, in this order.
     RunCalls(JobId, Vec<CallToRun>),
+    /// Give back the calls of the job that have not begun.
+    RecallCalls(JobId),
     /// What the job's calls print must wait, or may go on.
     SetOutputPaused(JobId, bool),
     /// The job is over.
@@ -129,8 +160,19 @@ pub enum ClientUpdate {
     Calls(Vec<CallUpdate>),
     /// The job has inputs and no slot, and this is why; `None` once that is over.
     Waiting(Option<String>),
+    /// How much of the job runs.
+    Progress(Progress),
     /// Nothing more will be said: every call has ended, or the job cannot be run.
     Ended(Result<JobSummary, GridError>),
+}
+
+/// How much of a job runs at a moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Calls that run.
+    pub running: u64,
+    /// Nodes that run them.
+    pub nodes: u64,
 }
 
 /// A finished job in numbers.

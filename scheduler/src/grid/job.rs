@@ -7,7 +7,7 @@ use burla_proto::{WireSize, batch_is_full};
 use burla_types::{Attempt, JobId, NodeId, Resources};
 use bytes::Bytes;
 
-use super::event::{CallNews, CallToRun, JobSpec, NodeCommand, Timestamp};
+use super::event::{CallNews, CallToRun, JobSpec, NodeCommand, Progress, Timestamp};
 use super::lease::Lease;
 
 /// Memory that a slot reserves at first when the user asked for none. A Rust function starts with little over one MiB; what its
@@ -15,8 +15,8 @@ use super::lease::Lease;
 const MEMORY_GUESS_BYTES: u64 = 128 << 20;
 
 /// Bytes of a job that the scheduler holds before it stops taking inputs: inputs that wait or run, and updates that the client
-/// has not taken.
-const HELD_BYTES_MAX: usize = 128 << 20;
+/// has not taken. One input on top of them always fits, however large.
+const HELD_BYTES_MAX: usize = 192 << 20;
 
 /// Inputs of a job that the scheduler holds before it stops taking more, however small.
 const HELD_INPUTS_MAX: usize = 200_000;
@@ -41,6 +41,10 @@ pub(crate) struct Job {
     pub(crate) output_paused: bool,
     /// Whether a node has ever had room for it.
     pub(crate) was_placed: bool,
+    /// When it last had a slot; at first, when it was opened.
+    pub(crate) served: Timestamp,
+    /// What the client was last told.
+    pub(crate) progress_told: Progress,
     pub(crate) calls_ended: u64,
     pub(crate) calls_failed: u64,
     /// Bytes of updates that the client has not taken.
@@ -68,6 +72,8 @@ impl Job {
             inputs_paused: false,
             output_paused: false,
             was_placed: false,
+            served: opened,
+            progress_told: Progress::default(),
             calls_ended: 0,
             calls_failed: 0,
             untaken_bytes: 0,
@@ -88,8 +94,20 @@ impl Job {
         Resources { cpu_millis: self.spec.cpu_millis, memory_bytes }
     }
 
+    /// Slots it occupies, on all nodes.
     pub(crate) fn slots_held(&self) -> u64 {
-        self.leases.values().map(|lease| lease.slots).sum()
+        self.leases.values().map(|lease| lease.held).sum()
+    }
+
+    /// Inputs that the client has sent so far.
+    pub(crate) fn inputs(&self) -> u64 {
+        self.next_index
+    }
+
+    /// How much of it runs.
+    pub(crate) fn progress(&self) -> Progress {
+        let running = self.leases.values().map(Lease::running).filter(|running| *running > 0);
+        running.fold(Progress::default(), |sum, running| Progress { running: sum.running + running, nodes: sum.nodes + 1 })
     }
 
     /// Slots it could use on top of those it has.
@@ -97,11 +115,10 @@ impl Job {
         if self.output_paused {
             return 0;
         }
-        let held = self.slots_held();
         // A call that waits at a node has its slot there.
         let idle: u64 = self.leases.values().map(Lease::slots_idle).sum();
         let useful = (self.pending.len() as u64).saturating_sub(idle);
-        useful.min(self.spec.parallelism_max.saturating_sub(held))
+        useful.min(self.spec.parallelism_max.saturating_sub(self.slots_held()))
     }
 
     pub(crate) fn has_pending(&self) -> bool {
@@ -121,9 +138,24 @@ impl Job {
         }
     }
 
-    /// Puts a call back that lost its node, before all that were never started.
+    /// Puts a call back that was sent and has not ended, before all that were never sent.
     pub(crate) fn requeue(&mut self, call: CallToRun) {
         self.pending.push_front(call);
+    }
+
+    /// Takes an open call out of wherever it is, because it has ended on a node that was thought lost. Returns its input; `None`
+    /// when the call is not open any more.
+    pub(crate) fn take_open(&mut self, index: u64) -> Option<Bytes> {
+        if let Some(input) = self.leases.values_mut().find_map(|lease| lease.supersede(index)) {
+            return Some(input);
+        }
+        let position = self.pending.iter().position(|call| call.index == index)?;
+        self.pending.remove(position).map(|call| call.input)
+    }
+
+    /// Its calls need all the memory they may have: one was stopped because the node had no more for it.
+    pub(crate) fn reserve_all(&mut self) {
+        self.memory_bytes_seen = self.memory_bytes_seen.max(self.spec.work.limits.memory_bytes_max);
     }
 
     /// Forgets an input whose call has ended.
@@ -146,7 +178,8 @@ impl Job {
     }
 
     /// Sends the node what its lease has room for: first of the job itself, if it does not know it, and of its slots.
-    pub(crate) fn fill(&mut self, node: NodeId) -> Vec<NodeCommand> {
+    pub(crate) fn fill(&mut self, now: Timestamp, node: NodeId) -> Vec<NodeCommand> {
+        let memory_bytes = self.slot().memory_bytes;
         let mut commands = Vec::new();
         let Some(lease) = self.leases.get_mut(&node) else { return commands };
         let wanted = if self.output_paused { 0 } else { lease.calls_wanted(self.call_time) };
@@ -159,9 +192,9 @@ impl Job {
         if lease.slots_told.is_none() {
             commands.push(NodeCommand::StartJob(self.id, self.spec.work.clone()));
         }
-        if lease.slots_told != Some(lease.slots) {
-            lease.slots_told = Some(lease.slots);
-            commands.push(NodeCommand::SetSlots(self.id, lease.slots));
+        if lease.slots_told != Some(lease.slots) || lease.memory_bytes_told != memory_bytes {
+            (lease.slots_told, lease.memory_bytes_told) = (Some(lease.slots), memory_bytes);
+            commands.push(NodeCommand::SetSlots(self.id, lease.slots, memory_bytes));
         }
         let (mut calls, mut bytes) = (Vec::new(), 0);
         for _ in 0..wanted {
@@ -174,7 +207,7 @@ impl Job {
                 bytes = 0;
             }
             bytes += call.input.wire_bytes();
-            lease.send(call.index, call.attempt, call.input.clone());
+            lease.send(now, call.index, call.attempt, call.input.clone());
             calls.push(call);
         }
         if !calls.is_empty() {

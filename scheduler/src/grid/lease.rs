@@ -6,6 +6,8 @@ use std::time::Duration;
 use burla_types::Attempt;
 use bytes::Bytes;
 
+use super::event::Timestamp;
+
 /// How much work a slot should have waiting: what it takes for an outcome to travel to the scheduler and the next call back, on a
 /// busy network. A slot with less would idle; with more, calls would wait behind each other while another node is free.
 const QUEUE_TIME: Duration = Duration::from_millis(10);
@@ -17,37 +19,79 @@ const QUEUED_PER_SLOT_MAX: u64 = 128;
 /// Bytes of inputs that may wait at a node for one job beyond a call for every slot.
 const QUEUED_BYTES_MAX: usize = 8 << 20;
 
+/// How long no call of a lease may end, while others wait behind them, before those count as stuck. Five times what a slot is
+/// meant to have waiting.
+const STUCK_AFTER: Duration = Duration::from_millis(50);
+
 /// A job's part of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Lease {
     /// Calls of the job that may run there at one time.
     pub(crate) slots: u64,
+    /// Slots that it occupies there: those, and the ones it has lost but whose calls have not ended yet.
+    pub(crate) held: u64,
     /// What the node was last told of that; `None` before it was told of the job at all.
     pub(crate) slots_told: Option<u64>,
+    /// Memory that was reserved for a slot when the node was last told.
+    pub(crate) memory_bytes_told: u64,
     /// Calls that were sent and have not ended, by index.
     pub(crate) sent: HashMap<u64, SentCall>,
     /// Bytes of their inputs.
     pub(crate) sent_bytes: usize,
+    /// Since when it has had slots.
+    pub(crate) since: Timestamp,
+    /// When a call last ended there, or was sent to a lease that had none.
+    last_moved: Timestamp,
+    /// Calls were asked back, and the answer is not here.
+    pub(crate) recalling: bool,
+    /// Its calls turned out to be stuck: until one ends, no more are sent than can run.
+    stuck: bool,
 }
 
 /// A call at a node. Its input is kept, in case the node is lost.
 #[derive(Debug)]
 pub(crate) struct SentCall {
     pub(crate) attempt: Attempt,
-    pub(crate) input: Bytes,
+    /// `None` when the call has ended elsewhere. What the node will say of it means nothing, but it occupies a slot until then.
+    pub(crate) input: Option<Bytes>,
 }
 
 impl Lease {
+    /// Adds slots.
+    pub(crate) fn grant(&mut self, now: Timestamp, slots: u64) {
+        if self.slots == 0 {
+            self.since = now;
+        }
+        self.slots += slots;
+        self.held += slots;
+    }
+
+    /// Takes slots away. They stay occupied until [`settle`](Self::settle) says otherwise.
+    pub(crate) fn revoke(&mut self, slots: u64) {
+        self.slots = self.slots.saturating_sub(slots);
+    }
+
+    /// Gives up the slots that no call can be in any more, and returns how many those are. As long as slots have been taken away
+    /// and their calls not ended, nothing is sent there, so the calls that are there are all that can run.
+    pub(crate) fn settle(&mut self) -> u64 {
+        let before = self.held;
+        self.held = self.slots.max(before.min(self.sent.len() as u64));
+        before - self.held
+    }
+
     /// How many more calls may be sent there now, when calls take `call_time`; `None` before any has ended.
     pub(crate) fn calls_wanted(&self, call_time: Option<Duration>) -> u64 {
+        if self.held > self.slots || self.recalling {
+            return 0;
+        }
         let sent = self.sent.len() as u64;
         let per_slot = match call_time {
-            // The first tells how long they are.
-            None => 1,
-            Some(call_time) => {
+            Some(call_time) if !self.stuck => {
                 let waiting = QUEUE_TIME.as_nanos() / call_time.as_nanos().max(1);
                 1 + u64::try_from(waiting).unwrap_or(u64::MAX).min(QUEUED_PER_SLOT_MAX)
             }
+            // The first tells how long they are.
+            _ => 1,
         };
         self.slots.saturating_mul(per_slot).saturating_sub(sent)
     }
@@ -58,24 +102,62 @@ impl Lease {
     }
 
     /// Adds a call that is being sent.
-    pub(crate) fn send(&mut self, index: u64, attempt: Attempt, input: Bytes) {
+    pub(crate) fn send(&mut self, now: Timestamp, index: u64, attempt: Attempt, input: Bytes) {
+        if self.sent.is_empty() {
+            self.last_moved = now;
+        }
         self.sent_bytes += input.len();
-        self.sent.insert(index, SentCall { attempt, input });
+        self.sent.insert(index, SentCall { attempt, input: Some(input) });
     }
 
-    /// Removes a call that ended; `None` when this attempt at it is not here.
-    pub(crate) fn end(&mut self, index: u64, attempt: Attempt) -> Option<SentCall> {
+    /// Removes a call that ended or came back; `None` when this attempt at it is not here.
+    pub(crate) fn remove(&mut self, index: u64, attempt: Attempt) -> Option<SentCall> {
         if self.sent.get(&index)?.attempt != attempt {
             return None;
         }
-        let ended = self.sent.remove(&index)?;
-        self.sent_bytes -= ended.input.len();
+        let removed = self.sent.remove(&index)?;
+        self.sent_bytes -= removed.input.as_ref().map_or(0, Bytes::len);
+        Some(removed)
+    }
+
+    /// Removes a call that ended.
+    pub(crate) fn end(&mut self, now: Timestamp, index: u64, attempt: Attempt) -> Option<SentCall> {
+        let ended = self.remove(index, attempt)?;
+        self.last_moved = now;
+        self.stuck = false;
         Some(ended)
+    }
+
+    /// The call has ended elsewhere. Returns its input if it was open here.
+    pub(crate) fn supersede(&mut self, index: u64) -> Option<Bytes> {
+        let input = self.sent.get_mut(&index)?.input.take()?;
+        self.sent_bytes -= input.len();
+        Some(input)
+    }
+
+    /// Calls that can be running.
+    pub(crate) fn running(&self) -> u64 {
+        self.held.min(self.sent.len() as u64)
+    }
+
+    /// Calls that wait behind those.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.sent.len() as u64 - self.running()
     }
 
     /// Slots that no call needs any more, when there are no more to send.
     pub(crate) fn slots_idle(&self) -> u64 {
         self.slots.saturating_sub(self.sent.len() as u64)
+    }
+
+    /// Whether calls wait here while none has ended for so long that they had better go elsewhere.
+    pub(crate) fn is_stuck(&self, now: Timestamp) -> bool {
+        self.waiting() > 0 && !self.recalling && now.0.saturating_sub(self.last_moved.0) >= STUCK_AFTER
+    }
+
+    /// Its waiting calls are taken back because they are stuck.
+    pub(crate) fn mark_stuck(&mut self) {
+        self.stuck = true;
     }
 }
 
@@ -83,10 +165,13 @@ impl Lease {
 mod tests {
     use super::*;
 
+    const NOW: Timestamp = Timestamp(Duration::ZERO);
+
     fn lease(slots: u64, sent: u64) -> Lease {
-        let mut lease = Lease { slots, ..Lease::default() };
+        let mut lease = Lease::default();
+        lease.grant(NOW, slots);
         for index in 0..sent {
-            lease.send(index, Attempt::FIRST, Bytes::new());
+            lease.send(NOW, index, Attempt::FIRST, Bytes::new());
         }
         lease
     }
@@ -108,17 +193,42 @@ mod tests {
     #[test]
     fn large_inputs_do_not_pile_up() {
         let mut lease = lease(2, 0);
-        lease.send(0, Attempt::FIRST, Bytes::from(vec![0; QUEUED_BYTES_MAX + 1]));
+        lease.send(NOW, 0, Attempt::FIRST, Bytes::from(vec![0; QUEUED_BYTES_MAX + 1]));
         assert!(!lease.is_full(), "a slot is without a call");
-        lease.send(1, Attempt::FIRST, Bytes::new());
+        lease.send(NOW, 1, Attempt::FIRST, Bytes::new());
         assert!(lease.is_full());
     }
 
     #[test]
     fn only_the_attempt_that_was_sent_can_end() {
         let mut lease = lease(1, 1);
-        assert!(lease.end(0, Attempt(2)).is_none());
-        assert!(lease.end(0, Attempt::FIRST).is_some());
-        assert!(lease.end(0, Attempt::FIRST).is_none());
+        assert!(lease.end(NOW, 0, Attempt(2)).is_none());
+        assert!(lease.end(NOW, 0, Attempt::FIRST).is_some());
+        assert!(lease.end(NOW, 0, Attempt::FIRST).is_none());
+    }
+
+    #[test]
+    fn slots_that_were_taken_away_are_occupied_until_their_calls_have_ended() {
+        let mut lease = lease(4, 6);
+        lease.revoke(3);
+        assert_eq!((lease.settle(), lease.held, lease.running()), (0, 4, 4));
+        assert_eq!(lease.calls_wanted(Some(Duration::ZERO)), 0, "nothing is sent behind calls that are to end");
+        for (index, freed) in [(0, 0), (1, 0), (2, 1), (3, 1), (4, 1), (5, 0)] {
+            lease.end(NOW, index, Attempt::FIRST);
+            assert_eq!(lease.settle(), freed, "after call {index}");
+        }
+        assert_eq!((lease.slots, lease.held), (1, 1));
+    }
+
+    #[test]
+    fn calls_behind_one_that_does_not_end_are_stuck() {
+        let after = |time| Timestamp(time);
+        let mut lease = lease(1, 3);
+        assert!(!lease.is_stuck(after(STUCK_AFTER / 2)));
+        assert!(lease.is_stuck(after(STUCK_AFTER)));
+        lease.mark_stuck();
+        assert_eq!(lease.calls_wanted(Some(Duration::ZERO)), 0, "they would only be stuck again");
+        lease.end(after(STUCK_AFTER), 0, Attempt::FIRST);
+        assert!(lease.calls_wanted(Some(Duration::ZERO)) > 100);
     }
 }

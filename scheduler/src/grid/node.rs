@@ -1,21 +1,26 @@
 //! What the grid knows of a node.
 
-use burla_types::{NodeId, Resources};
+use burla_types::{JobId, NodeId, Resources};
 
-use super::event::NodeSpec;
+use super::event::{NodeSpec, Timestamp};
 use super::placement::Room;
 
 /// A node of the grid, and how much of it is taken.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) spec: NodeSpec,
+    pub(crate) joined: Timestamp,
+    /// It takes no more calls, and goes when those it has have ended.
+    pub(crate) leaving: bool,
+    /// The job for which slots are being freed here. Nobody else gets them.
+    pub(crate) reserved_for: Option<JobId>,
     taken: Resources,
     calls_taken: u64,
 }
 
 impl Node {
-    pub(crate) fn new(spec: NodeSpec) -> Self {
-        Self { spec, taken: Resources::default(), calls_taken: 0 }
+    pub(crate) fn new(spec: NodeSpec, joined: Timestamp) -> Self {
+        Self { spec, joined, leaving: false, reserved_for: None, taken: Resources::default(), calls_taken: 0 }
     }
 
     /// Marks slots as taken.
@@ -28,6 +33,11 @@ impl Node {
     pub(crate) fn give_back(&mut self, slot: Resources, slots: u64) {
         self.taken = self.taken.minus(slot, slots);
         self.calls_taken -= slots;
+    }
+
+    /// What jobs have of it.
+    pub(crate) fn taken(&self) -> Resources {
+        self.taken
     }
 
     /// What is left. Nothing rather than less where slots turned out to need more than they had reserved.

@@ -3,9 +3,13 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use burla_proto::convert::{self, CallReport, Work};
-use burla_proto::v1::{self, map_request::Request as MapRequestKind, map_response::Response as MapResponseKind};
+use burla_proto::v1::{
+    self, list_jobs_response, list_nodes_response, map_request::Request as MapRequestKind,
+    map_response::Response as MapResponseKind,
+};
 use burla_proto::{COMPONENT_BYTES_MAX, WireSize, status};
 use burla_types::{CPU_MILLIS_MAX, CPU_MILLIS_MIN, Digest, GridError, JobId, LIMIT_PAYLOAD_BYTES_MAX, MEMORY_BYTES_MAX};
 use bytes::BytesMut;
@@ -13,10 +17,11 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{check_version, refuse};
+use super::{agree, refuse};
 use crate::components::Components;
 use crate::driver::{ClientHandles, DriverHandle};
-use crate::grid::event::{CallUpdate, ClientUpdate, Event, JobSpec};
+use crate::grid::event::{CallUpdate, ClientUpdate, Event, JobSpec, Progress};
+use crate::grid::overview::{JobOverview, NodeOverview};
 
 /// Updates that are taken out of the outbox at one time, to become as few messages as may be.
 const UPDATES_TOGETHER_MAX: usize = 64;
@@ -45,7 +50,7 @@ impl v1::client_api_server::ClientApi for ClientService {
         request: Request<v1::OfferComponentRequest>,
     ) -> Result<Response<v1::OfferComponentResponse>, Status> {
         let offer = request.into_inner();
-        check_version(&offer.version)?;
+        agree(offer.client)?;
         let digest = convert::digest(&offer.digest).map_err(refuse)?;
         let known = self.with_components(move |components| components.has(digest)).await?;
         Ok(Response::new(v1::OfferComponentResponse { known }))
@@ -79,7 +84,7 @@ impl v1::client_api_server::ClientApi for ClientService {
         let mut requests = request.into_inner();
         let first = requests.message().await?.and_then(|message| message.request);
         let Some(MapRequestKind::Open(open)) = first else { return Err(refuse("the first message does not open a job")) };
-        check_version(&open.version)?;
+        agree(open.client.clone())?;
         let spec = job_spec(open).map_err(refuse)?;
         let (digest, function) = (spec.work.digest, spec.work.function.clone());
         let checked = self.with_components(move |components| components.check_function(digest, &function)).await?;
@@ -91,6 +96,59 @@ impl v1::client_api_server::ClientApi for ClientService {
         let job = job.map_err(|error| status::to_status(&error))?;
         tokio::spawn(take_inputs(self.driver.clone(), job, requests, paused));
         Ok(Response::new(Updates::new(job, updates, self.driver.clone())))
+    }
+
+    async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Result<Response<v1::ListNodesResponse>, Status> {
+        agree(request.into_inner().client)?;
+        let nodes = self.driver.nodes().await.map_err(|error| status::to_status(&error))?;
+        Ok(Response::new(v1::ListNodesResponse { nodes: nodes.into_iter().map(node).collect() }))
+    }
+
+    async fn list_jobs(&self, request: Request<v1::ListJobsRequest>) -> Result<Response<v1::ListJobsResponse>, Status> {
+        agree(request.into_inner().client)?;
+        let jobs = self.driver.jobs().await.map_err(|error| status::to_status(&error))?;
+        Ok(Response::new(v1::ListJobsResponse { jobs: jobs.into_iter().map(job).collect() }))
+    }
+
+    async fn cancel_job(&self, request: Request<v1::CancelJobRequest>) -> Result<Response<v1::CancelJobResponse>, Status> {
+        let request = request.into_inner();
+        agree(request.client)?;
+        let job = convert::job_id(&request.job_id).map_err(refuse)?;
+        self.driver.cancel(job).await.map_err(|error| status::to_status(&error))?;
+        Ok(Response::new(v1::CancelJobResponse {}))
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn node(it: NodeOverview) -> list_nodes_response::Node {
+    list_nodes_response::Node {
+        node_id: convert::node_id_bytes(it.id),
+        name: it.name,
+        version: it.version,
+        capacity: Some(it.capacity.into()),
+        taken: Some(it.taken.into()),
+        running: it.running,
+        leaving: it.leaving,
+        joined_ms_ago: milliseconds(it.joined_ago),
+    }
+}
+
+fn job(it: JobOverview) -> list_jobs_response::Job {
+    list_jobs_response::Job {
+        job_id: convert::job_id_bytes(it.id),
+        name: it.name,
+        function: it.function,
+        calls_ended: it.calls_ended,
+        calls_failed: it.calls_failed,
+        running: it.running,
+        inputs: it.inputs,
+        inputs_closed: it.inputs_closed,
+        waiting: it.waiting.unwrap_or_default(),
+        opened_ms_ago: milliseconds(it.opened_ago),
+        slot: Some(it.slot.into()),
     }
 }
 
@@ -214,6 +272,10 @@ impl Updates {
                 ClientUpdate::Waiting(reason) => {
                     let waiting = v1::Waiting { reason: reason.unwrap_or_default() };
                     Some(Ok(v1::MapResponse { response: Some(MapResponseKind::Waiting(waiting)) }))
+                }
+                ClientUpdate::Progress(Progress { running, nodes }) => {
+                    let progress = v1::Progress { running, nodes };
+                    Some(Ok(v1::MapResponse { response: Some(MapResponseKind::Progress(progress)) }))
                 }
                 ClientUpdate::Ended(result) => {
                     self.ended = true;

@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use burla_proto::convert::{self, InvalidMessage};
-use burla_proto::v1::{self, node_message::Message as FromNode, run_calls::Call, scheduler_message::Message as ToNode};
+use burla_proto::v1::{
+    self, calls_returned::Reason, node_message::Message as FromNode, run_calls::Call, scheduler_message::Message as ToNode,
+};
 use burla_proto::{COMPONENT_CHUNK_BYTES, status};
 use burla_types::{Attempt, GridError, NodeId};
 use bytes::Bytes;
@@ -14,10 +16,10 @@ use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{check_version, refuse};
+use super::{agree, refuse};
 use crate::components::Components;
 use crate::driver::DriverHandle;
-use crate::grid::event::{CallNews, Event, NodeCommand, NodeSpec};
+use crate::grid::event::{CallNews, CallsReturned, Event, NodeCommand, NodeSpec, ReturnReason};
 
 pub(super) struct NodeService {
     driver: DriverHandle,
@@ -40,13 +42,14 @@ impl v1::node_api_server::NodeApi for NodeService {
         let mut messages = request.into_inner();
         let first = messages.message().await?.and_then(|message| message.message);
         let Some(FromNode::Hello(hello)) = first else { return Err(refuse("the first message is no hello")) };
-        check_version(&hello.version)?;
+        let version = hello.node.as_ref().map(|node| node.version.clone()).unwrap_or_default();
+        let protocol = agree(hello.node)?;
         let capacity = hello.capacity.ok_or_else(|| refuse("a node without capacity"))?.into();
         let (outbox, commands) = mpsc::unbounded_channel();
-        let spec = NodeSpec { name: hello.name, capacity, calls_max: hello.calls_max };
+        let spec = NodeSpec { name: hello.name, capacity, calls_max: hello.calls_max, version };
         let node = self.driver.join(spec, outbox).await.map_err(|error| status::to_status(&error))?;
         tokio::spawn(listen(self.driver.clone(), node, messages));
-        Ok(Response::new(Commands { welcome: Some(node), commands }))
+        Ok(Response::new(Commands { welcome: Some((node, protocol)), commands }))
     }
 
     type DownloadComponentStream = Chunks;
@@ -99,6 +102,16 @@ fn event(node: NodeId, message: v1::NodeMessage) -> Result<Event, InvalidMessage
             let error = GridError::InvalidComponent { reason: unusable.reason };
             Ok(Event::JobFailed(convert::job_id(&unusable.job_id)?, error))
         }
+        FromNode::Leaving(_) => Ok(Event::NodeLeaving(node)),
+        FromNode::Returned(returned) => {
+            let reason = match returned.reason() {
+                Reason::GivenBack => ReturnReason::GivenBack,
+                Reason::MemoryShort => ReturnReason::MemoryShort,
+                Reason::Unspecified => return Err(InvalidMessage("calls returned for no reason")),
+            };
+            let calls = returned.calls.into_iter().map(|call| (call.index, Attempt(call.attempt))).collect();
+            Ok(Event::CallsReturned(node, convert::job_id(&returned.job_id)?, CallsReturned { calls, reason }))
+        }
         FromNode::Events(events) => {
             let job = convert::job_id(&events.job_id)?;
             let news = events.events.into_iter().map(|event| {
@@ -117,7 +130,7 @@ fn event(node: NodeId, message: v1::NodeMessage) -> Result<Event, InvalidMessage
 
 /// What a node is told, as a stream of messages. It ends when the driver forgets the node.
 pub(super) struct Commands {
-    welcome: Option<NodeId>,
+    welcome: Option<(NodeId, u32)>,
     commands: mpsc::UnboundedReceiver<NodeCommand>,
 }
 
@@ -126,7 +139,7 @@ impl Stream for Commands {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let message = match self.welcome.take() {
-            Some(node) => Some(ToNode::Welcome(v1::Welcome { node_id: convert::node_id_bytes(node) })),
+            Some((node, protocol)) => Some(ToNode::Welcome(v1::Welcome { node_id: convert::node_id_bytes(node), protocol })),
             None => std::task::ready!(self.commands.poll_recv(context)).map(encode),
         };
         Poll::Ready(message.map(|message| Ok(v1::SchedulerMessage { message: Some(message) })))
@@ -138,7 +151,10 @@ fn encode(command: NodeCommand) -> ToNode {
         NodeCommand::StartJob(job, work) => {
             ToNode::StartJob(v1::StartJob { job_id: convert::job_id_bytes(job), work: Some(Arc::unwrap_or_clone(work).into()) })
         }
-        NodeCommand::SetSlots(job, slots) => ToNode::SetSlots(v1::SetSlots { job_id: convert::job_id_bytes(job), slots }),
+        NodeCommand::SetSlots(job, slots, memory_bytes_reserved) => {
+            ToNode::SetSlots(v1::SetSlots { job_id: convert::job_id_bytes(job), slots, memory_bytes_reserved })
+        }
+        NodeCommand::RecallCalls(job) => ToNode::RecallCalls(v1::RecallCalls { job_id: convert::job_id_bytes(job) }),
         NodeCommand::RunCalls(job, calls) => {
             let calls = calls.into_iter().map(|call| Call { index: call.index, attempt: call.attempt.0, input: call.input });
             ToNode::RunCalls(v1::RunCalls { job_id: convert::job_id_bytes(job), calls: calls.collect() })

@@ -76,6 +76,14 @@ pub fn occupies(milliseconds: u64) -> (u128, u128) {
     (started, now())
 }
 
+/// Takes this many MiB, keeps them for a while, and returns how many bytes those were.
+#[burla::function]
+pub fn holds_memory(mebibytes: usize, milliseconds: u64) -> usize {
+    let held = std::hint::black_box(vec![1u8; mebibytes << 20]);
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    held.len()
+}
+
 /// Counts how often it was called in this instance.
 #[burla::function]
 pub fn counts_calls() -> u32 {

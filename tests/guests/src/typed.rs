@@ -64,6 +64,12 @@ pub fn summarises(shapes: Vec<Shape>) -> Summary {
     Summary { kinds, first: shapes.into_iter().next() }
 }
 
+/// Returns a text of this many characters.
+#[burla::function]
+pub fn repeats(number: u64, times: usize) -> String {
+    char::from(b'a' + (number % 26) as u8).to_string().repeat(times)
+}
+
 /// Returns what it is given.
 #[burla::function]
 pub fn echoes(text: String) -> String {

@@ -1,0 +1,39 @@
+//! `cargo burla up`: a grid of this machine that stays until it is told to go.
+
+use burla::local_grid::Announcement;
+use burla_daemon::signals;
+use burla_host::machine;
+use burla_types::Resources;
+
+use crate::cli::Up;
+use crate::embedded::EmbeddedGrid;
+use crate::error::CommandError;
+
+#[expect(clippy::print_stdout, reason = "scripts read there where it is")]
+pub(super) fn up(arguments: &Up) -> Result<(), CommandError> {
+    if !arguments.listen.ip().is_loopback() {
+        let reason = "it is for programs of this machine; for others, start `burla-scheduler` and `burla-node`";
+        return Err(CommandError::Grid(anyhow::anyhow!("refusing to listen on {}: {reason}", arguments.listen)));
+    }
+    let detected = machine::capacity();
+    let capacity = Resources {
+        cpu_millis: arguments.cpus.map_or(detected.cpu_millis, |cpus| cpus.millis),
+        memory_bytes: arguments.memory.map_or(detected.memory_bytes, |memory| memory.bytes),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CommandError::Grid(error.into()))?;
+    runtime.block_on(async {
+        let shutdown = signals::shutdown().map_err(|error| CommandError::Grid(error.into()))?;
+        let mut grid = EmbeddedGrid::start(arguments.listen, capacity).await.map_err(CommandError::Grid)?;
+        let url = grid.url().await.map_err(CommandError::Grid)?;
+        let announced = Announcement::new(&url).map_err(|error| CommandError::Grid(error.into()));
+        if announced.is_ok() {
+            println!("listening on {url}");
+            let cpus = capacity.cpu_millis as f64 / 1000.0;
+            super::tell(&format!("a grid of {cpus} CPUs is up; programs on this machine find it; Ctrl-C ends it"));
+            shutdown.await;
+        }
+        grid.stop().await;
+        announced.map(drop)
+    })
+}

@@ -1,0 +1,35 @@
+//! Jobs of functions that this program was not compiled with, for tools such as `cargo burla map`: inputs and outputs are bytes,
+//! MessagePack as a function's own serde types would be.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use futures_core::Stream;
+
+pub use crate::options::Options;
+pub use crate::raw_calls::RawCalls;
+
+use crate::Result;
+use crate::component::Component;
+use crate::raw_calls::check_size;
+
+/// Starts a job of the function `name` of the component in a file, on encoded inputs.
+///
+/// # Errors
+///
+/// What is known before anything is dialled: an option that cannot be meant, a file that is no component, no grid.
+pub fn start<S>(component: &Path, name: &str, inputs: S, options: Options) -> Result<RawCalls<S>>
+where
+    S: Stream<Item = Result<Bytes>> + Unpin,
+{
+    RawCalls::start(Component::read(component)?, name, inputs, options)
+}
+
+/// Refuses an encoded input that is larger than inputs may be.
+///
+/// # Errors
+///
+/// [`Error::InputTooLarge`](crate::Error::InputTooLarge).
+pub fn check_input(index: u64, input: &Bytes) -> Result<()> {
+    check_size(index, input.len())
+}

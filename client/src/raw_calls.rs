@@ -1,0 +1,220 @@
+//! A running job as bytes: takes encoded inputs as the grid takes them, gives encoded outputs as they come.
+//!
+//! It runs wherever it is polled. Everything that speaks with the grid is `job.rs`, on the client's own runtime. Between the two
+//! are a bounded buffer of inputs and a bounded channel of outcomes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use tokio::sync::mpsc;
+
+use crate::component::Component;
+use crate::input_buffer::{Closed, InputSender, input_buffer};
+use crate::job::{Ended, EndedBatch, Job};
+use crate::options::{CheckedOptions, Options};
+use crate::progress::Progress;
+use crate::{CallError, Error, Result, connection, interrupt};
+
+/// Batches of outcomes that may wait to be decoded; what is in them is bounded by bytes, in `job.rs`.
+const OUTCOME_BATCHES_MAX: usize = 64;
+
+/// How long inputs are taken before outcomes are looked at again. An iterator that is faster than the grid would otherwise be all
+/// that happens.
+const INPUT_TURN: Duration = Duration::from_millis(1);
+
+/// A running job: how its calls ended, as they do. Dropping it stops the job.
+pub struct RawCalls<S> {
+    /// `None` once the inputs have ended.
+    inputs: Option<Inputs<S>>,
+    inputs_taken: u64,
+    inputs_held: bool,
+    outcomes: mpsc::Receiver<EndedBatch>,
+    /// Handed out one at a time from the batch that came last.
+    ready: std::vec::IntoIter<Ended>,
+    /// `None` once it has ended.
+    task: Option<tokio::task::JoinHandle<Result<()>>>,
+    progress: Arc<Progress>,
+}
+
+struct Inputs<S> {
+    source: S,
+    sender: InputSender,
+}
+
+impl<S> Drop for RawCalls<S> {
+    fn drop(&mut self) {
+        // The stream to the scheduler ends with the task, and that is how the scheduler knows that nobody waits any more.
+        if let Some(task) = &self.task {
+            task.abort();
+            self.progress.stopped();
+        }
+    }
+}
+
+impl<S> RawCalls<S>
+where
+    S: Stream<Item = Result<Bytes>> + Unpin,
+{
+    /// Starts a job of a component's function.
+    pub(crate) fn start(component: Component, function: &str, inputs: S, options: Options) -> Result<Self> {
+        let options = CheckedOptions::try_from(options)?;
+        let (sender, receiver) = input_buffer();
+        let (outcome_sender, outcomes) = mpsc::channel(OUTCOME_BATCHES_MAX);
+        let progress = Progress::start(options.spinner);
+        if let (lower, Some(upper)) = inputs.size_hint()
+            && lower == upper
+        {
+            progress.set_total(lower as u64);
+        }
+        let canceled = interrupt::watch();
+        let job = Job { function: function.to_owned(), component, options, progress: Arc::clone(&progress) };
+        let task = connection::runtime().spawn(job.run(receiver, outcome_sender, canceled));
+        Ok(Self {
+            inputs: Some(Inputs { source: inputs, sender }),
+            inputs_taken: 0,
+            inputs_held: false,
+            outcomes,
+            ready: Vec::new().into_iter(),
+            task: Some(task),
+            progress,
+        })
+    }
+
+    /// How many inputs were taken so far.
+    pub fn inputs_taken(&self) -> u64 {
+        self.inputs_taken
+    }
+
+    /// Takes no more inputs for now, or goes on: for a reader that has to keep outputs until an earlier one is there.
+    pub fn hold_inputs(&mut self, hold: bool) {
+        self.inputs_held = hold;
+    }
+
+    /// How the next call ended, with its index, in the order in which they do; `None` when all have. An error is the job's, and
+    /// its end.
+    #[expect(clippy::type_complexity, reason = "the outer result is the job's, the inner one the call's; a name would hide that")]
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<(u64, Result<Bytes, CallError>)>>> {
+        loop {
+            if let Some(Ended { index, outcome, stderr_tail }) = self.ready.next() {
+                return Poll::Ready(Some(Ok((index, CallError::from_outcome(index, outcome, stderr_tail)))));
+            }
+            if self.task.is_none() {
+                return Poll::Ready(None);
+            }
+            let turn = match self.take_inputs(context) {
+                Ok(turn) => turn,
+                Err(error) => {
+                    self.abort();
+                    return Poll::Ready(Some(Err(error)));
+                }
+            };
+            match self.outcomes.poll_recv(context) {
+                Poll::Ready(Some(batch)) => self.ready = batch.ended.into_iter(),
+                Poll::Ready(None) => return self.poll_task(context),
+                Poll::Pending => {
+                    if turn == Turn::TimeIsUp {
+                        context.waker().wake_by_ref();
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    /// Says whose turn it is to write to the terminal: the program, or the job that the program waits for.
+    pub fn program_has_terminal(&self, has: bool) {
+        self.progress.program_has_terminal(has);
+    }
+
+    fn abort(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            self.progress.stopped();
+        }
+    }
+
+    /// The job's task has nothing more to say: what did it end with?
+    fn poll_task<T>(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        let Some(task) = &mut self.task else { return Poll::Ready(None) };
+        let ended = std::task::ready!(Pin::new(task).poll(context));
+        self.task = None;
+        match ended {
+            Ok(Ok(())) => {
+                self.progress.finished();
+                Poll::Ready(None)
+            }
+            Ok(Err(error)) => {
+                self.progress.stopped();
+                Poll::Ready(Some(Err(error)))
+            }
+            // Nobody but `abort` aborts the task, so it panicked: in the user's callback, or in a bug of ours.
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+
+    /// Takes inputs for as long as there is room for them, and one turn at most.
+    fn take_inputs(&mut self, context: &mut Context<'_>) -> Result<Turn> {
+        if self.inputs_held {
+            return Ok(Turn::MustWait);
+        }
+        let started = Instant::now();
+        while let Some(inputs) = &mut self.inputs {
+            match inputs.sender.poll_room(context) {
+                Poll::Pending => return Ok(Turn::MustWait),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(Closed)) => {
+                    // The task has ended and says why.
+                    self.inputs = None;
+                    break;
+                }
+            }
+            match Pin::new(&mut inputs.source).poll_next(context) {
+                Poll::Pending => return Ok(Turn::MustWait),
+                Poll::Ready(Some(input)) => {
+                    inputs.sender.push(input?);
+                    self.inputs_taken += 1;
+                }
+                Poll::Ready(None) => {
+                    if let Some(inputs) = self.inputs.take() {
+                        inputs.sender.finish();
+                        self.progress.set_total(self.inputs_taken);
+                    }
+                }
+            }
+            if started.elapsed() >= INPUT_TURN {
+                return Ok(Turn::TimeIsUp);
+            }
+        }
+        Ok(Turn::MustWait)
+    }
+}
+
+/// Why no more inputs are taken for now.
+#[derive(PartialEq)]
+enum Turn {
+    /// There are none, or no room; whoever changes that wakes us.
+    MustWait,
+    TimeIsUp,
+}
+
+/// Refuses what is larger than an input may be.
+pub(crate) fn check_size(index: u64, bytes: usize) -> Result<()> {
+    let bytes_max = burla_types::LIMIT_PAYLOAD_BYTES_MAX;
+    if bytes > bytes_max { Err(Error::InputTooLarge { index, bytes, bytes_max }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_that_is_too_large_is_named_with_its_size_and_the_limit() {
+        assert!(check_size(7, 1 << 30).is_ok());
+        let error = check_size(7, (1 << 30) + 1).unwrap_err();
+        assert!(matches!(error, Error::InputTooLarge { index: 7, bytes: 1_073_741_825, bytes_max: 1_073_741_824 }), "{error:?}");
+    }
+}

@@ -1,0 +1,277 @@
+//! The node's settings: from flags, environment and file to values that it can start with.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use burla_daemon::config::{self, Cpus, Gib, Problems, Seconds};
+use burla_daemon::logging::LogFormat;
+use burla_host::{NodeConfig, machine};
+use burla_types::Resources;
+use clap::Parser;
+use clap::builder::BoolishValueParser;
+use etcetera::BaseStrategy;
+use serde::Deserialize;
+
+/// The commented file of all settings and their defaults, which is also their documentation.
+pub(crate) const DEFAULT_FILE: &str = include_str!("default-config.toml");
+
+/// Longer than most calls last, and shorter than what starts and stops daemons waits by default.
+const DRAIN_TIME_DEFAULT: Duration = Duration::from_secs(30);
+
+const LOG_FILTER_DEFAULT: &str = "info";
+
+/// Runs the calls of a Burla grid on this machine.
+///
+/// A flag wins over its environment variable, and that over the configuration file.
+// One struct for all three, so that a key of the file is the name of its flag.
+#[derive(Debug, Default, Deserialize, Parser)]
+#[command(name = "burla-node", version)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    /// A file of settings; --print-config shows what may be in it.
+    #[arg(long, env = "BURLA_NODE_CONFIG", value_name = "PATH")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+
+    /// Print the commented configuration file that says what is so without one, and exit.
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) print_config: bool,
+
+    /// The scheduler to work for, such as http://127.0.0.1:8420. It has to be given, here or elsewhere.
+    #[arg(long, env = "BURLA_URL", value_name = "URL")]
+    scheduler: Option<String>,
+
+    /// Work for a scheduler on another machine, though nothing is encrypted and this node runs whatever it is sent.
+    #[arg(
+        long,
+        env = "BURLA_NODE_INSECURE",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    insecure: Option<bool>,
+
+    /// A name for people to recognise it by. Default: the machine's.
+    #[arg(long, env = "BURLA_NODE_NAME")]
+    name: Option<String>,
+
+    /// CPUs that calls may have together, also more than there are. Default: those of this machine.
+    #[arg(long, env = "BURLA_NODE_CPUS")]
+    cpus: Option<Cpus>,
+
+    /// GiB of memory that calls may have together. Default: 80 % of this machine's, or of its control group's.
+    #[arg(long, env = "BURLA_NODE_MEMORY", value_name = "GIB")]
+    memory: Option<Gib>,
+
+    /// Where compiled components are kept. Default: burla/node in the user's cache directory.
+    #[arg(long, env = "BURLA_NODE_DATA_DIR", value_name = "PATH")]
+    data_dir: Option<PathBuf>,
+
+    /// Where calls' directories are made. Default: the system's directory for temporary files.
+    #[arg(long, env = "BURLA_NODE_SANDBOX_DIR", value_name = "PATH")]
+    sandbox_dir: Option<PathBuf>,
+
+    /// The address of the endpoint for operators: /healthz, /readyz and /metrics. Default: none.
+    #[arg(long, env = "BURLA_NODE_HTTP", value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
+
+    /// How long running calls may go on after SIGTERM. Default: 30.
+    #[arg(long, env = "BURLA_NODE_DRAIN_SECONDS", value_name = "SECONDS")]
+    drain_seconds: Option<Seconds>,
+
+    /// What the log looks like. Default: text.
+    #[arg(long, env = "BURLA_NODE_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+
+    /// What is logged, such as debug or info,burla_host=debug; the variable BURLA_LOG wins over it. Default: info.
+    #[arg(long, env = "BURLA_NODE_LOG_FILTER", value_name = "FILTER")]
+    log_filter: Option<String>,
+}
+
+/// Settings that were checked, each with a value.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) node: NodeConfig,
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) log_format: LogFormat,
+    pub(crate) log_filter: String,
+}
+
+impl Settings {
+    /// Reads the file, if one was named, fills in the defaults, and checks what came of it.
+    pub(crate) fn load(self) -> anyhow::Result<Config> {
+        let file = match &self.config {
+            Some(path) => config::read(path)?,
+            None => Self::default(),
+        };
+        Ok(self.or(file).settle()?)
+    }
+
+    fn or(self, file: Self) -> Self {
+        Self {
+            config: self.config,
+            print_config: self.print_config,
+            scheduler: self.scheduler.or(file.scheduler),
+            insecure: self.insecure.or(file.insecure),
+            name: self.name.or(file.name),
+            cpus: self.cpus.or(file.cpus),
+            memory: self.memory.or(file.memory),
+            data_dir: self.data_dir.or(file.data_dir),
+            sandbox_dir: self.sandbox_dir.or(file.sandbox_dir),
+            http: self.http.or(file.http),
+            drain_seconds: self.drain_seconds.or(file.drain_seconds),
+            log_format: self.log_format.or(file.log_format),
+            log_filter: self.log_filter.or(file.log_filter),
+        }
+    }
+
+    fn settle(self) -> Result<Config, Problems> {
+        let mut problems = Vec::new();
+        match &self.scheduler {
+            Some(url) => problems.extend(check_scheduler(url, self.insecure.unwrap_or(false)).err()),
+            None => problems.push(
+                "there is no scheduler to work for: pass --scheduler URL, set BURLA_URL, or write `scheduler` in the \
+                 configuration file"
+                    .to_owned(),
+            ),
+        }
+        let data_dir = self.data_dir.or_else(default_data_dir);
+        if data_dir.is_none() {
+            problems.push("cannot tell the user's cache directory: pass --data-dir".to_owned());
+        }
+        let (Some(scheduler_url), Some(data_dir), true) = (self.scheduler, data_dir, problems.is_empty()) else {
+            return Err(Problems(problems));
+        };
+        let detected = machine::capacity();
+        let node = NodeConfig {
+            scheduler_url,
+            name: self.name.unwrap_or_else(machine::name),
+            capacity: Resources {
+                cpu_millis: self.cpus.map_or(detected.cpu_millis, |cpus| cpus.millis),
+                memory_bytes: self.memory.map_or(detected.memory_bytes, |memory| memory.bytes),
+            },
+            data_dir,
+            sandbox_dir: self.sandbox_dir.unwrap_or_else(std::env::temp_dir),
+            drain_time: self.drain_seconds.map_or(DRAIN_TIME_DEFAULT, |Seconds(time)| time),
+        };
+        Ok(Config {
+            node,
+            http: self.http,
+            log_format: self.log_format.unwrap_or_default(),
+            log_filter: self.log_filter.unwrap_or_else(|| LOG_FILTER_DEFAULT.to_owned()),
+        })
+    }
+}
+
+fn check_scheduler(url: &str, insecure: bool) -> Result<(), String> {
+    let Some(host) = host_of(url) else {
+        return Err(format!("`{url}` is not the address of a scheduler: it looks like http://127.0.0.1:8420"));
+    };
+    if is_loopback(host) || insecure {
+        return Ok(());
+    }
+    Err(format!(
+        "refusing to work for {url}: it is on another machine, and this version neither encrypts nor checks who it is; pass \
+         --insecure if you trust it and the network between"
+    ))
+}
+
+/// The host of `http://HOST:PORT`.
+fn host_of(url: &str) -> Option<&str> {
+    let (host, port) = url.strip_prefix("http://")?.trim_end_matches('/').rsplit_once(':')?;
+    port.parse::<u16>().ok()?;
+    (!host.is_empty()).then_some(host)
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+fn default_data_dir() -> Option<PathBuf> {
+    Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("burla/node"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    const URL: &str = "http://127.0.0.1:1";
+
+    fn flags(arguments: &[&str]) -> Settings {
+        Settings::parse_from(["burla-node", "--data-dir", "/nowhere"].iter().chain(arguments))
+    }
+
+    fn file(text: &str) -> Settings {
+        toml::from_str(text).unwrap()
+    }
+
+    /// The default file with the settings that are commented out in it.
+    fn uncommented() -> String {
+        let is_key = |text: &str| text.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+        let line = |line: &'static str| line.strip_prefix("# ").filter(|text| is_key(text)).unwrap_or(line);
+        DEFAULT_FILE.lines().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_default_file_says_what_is_so_without_it() {
+        let settled = |file: Settings| {
+            let scheduler = Settings { scheduler: Some(URL.to_owned()), ..Settings::default() };
+            format!("{:?}", scheduler.or(file).settle().unwrap())
+        };
+        assert_eq!(settled(file(DEFAULT_FILE)), settled(Settings::default()));
+        let all = file(&uncommented()).settle().unwrap();
+        assert_eq!(all.http, Some("127.0.0.1:8422".parse().unwrap()));
+        assert_eq!(all.node.scheduler_url, "http://127.0.0.1:8420");
+        assert_eq!(all.node.capacity, Resources { cpu_millis: 16_000, memory_bytes: 48 << 30 });
+    }
+
+    #[test]
+    fn the_default_file_has_every_flag() {
+        let command = Settings::command();
+        let flags = command.get_arguments().filter_map(|argument| argument.get_long());
+        let flags: BTreeSet<_> = flags.filter(|flag| !["config", "print-config", "help", "version"].contains(flag)).collect();
+        let table: toml::Table = uncommented().parse().unwrap();
+        assert_eq!(table.keys().map(String::as_str).collect::<BTreeSet<_>>(), flags);
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file() {
+        let file = file("scheduler = 'http://10.0.0.1:1'\ninsecure = true\ncpus = 64\ndrain-seconds = 0");
+        let both = flags(&["--scheduler", URL, "--cpus", "0.5"]).or(file);
+        assert_eq!(both.insecure, Some(true));
+        let node = both.settle().unwrap().node;
+        assert_eq!((node.scheduler_url.as_str(), node.capacity.cpu_millis, node.drain_time), (URL, 500, Duration::ZERO));
+    }
+
+    #[test]
+    fn a_scheduler_elsewhere_needs_insecure() {
+        let settle = |url: &str, insecure: &[&str]| {
+            let scheduler: &[&str] = &["--scheduler", url];
+            flags(&[scheduler, insecure].concat()).settle()
+        };
+        for here in ["http://127.0.0.1:1", "http://[::1]:1", "http://localhost:1/"] {
+            assert!(settle(here, &[]).is_ok(), "{here}");
+        }
+        assert!(settle("http://10.0.0.1:1", &[]).unwrap_err().to_string().contains("--insecure"));
+        assert!(settle("http://10.0.0.1:1", &["--insecure"]).is_ok());
+        for wrong in ["127.0.0.1:1", "http://:1", "http://host", "https://127.0.0.1:1"] {
+            assert!(settle(wrong, &[]).unwrap_err().to_string().contains("not the address"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_node_without_a_scheduler_is_told_how_to_name_one() {
+        let nowhere = Settings { data_dir: Some(PathBuf::from("/nowhere")), ..Settings::default() };
+        let error = nowhere.settle().unwrap_err().to_string();
+        assert!(error.contains("--scheduler") && error.contains("BURLA_URL"), "{error}");
+    }
+}

@@ -1,0 +1,225 @@
+//! The scheduler's settings: from flags, environment and file to values that it can start with.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use burla_daemon::config::{self, Problems, Seconds};
+use burla_daemon::logging::LogFormat;
+use clap::Parser;
+use clap::builder::BoolishValueParser;
+use etcetera::BaseStrategy;
+use serde::Deserialize;
+
+/// The commented file of all settings and their defaults, which is also their documentation.
+pub(crate) const DEFAULT_FILE: &str = include_str!("default-config.toml");
+
+/// Only this machine reaches it there.
+const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8420);
+
+/// Longer than most jobs last, and shorter than what starts and stops daemons waits by default.
+const DRAIN_TIME_DEFAULT: Duration = Duration::from_secs(30);
+
+const LOG_FILTER_DEFAULT: &str = "info";
+
+/// Decides which node of a Burla grid runs which call.
+///
+/// A flag wins over its environment variable, and that over the configuration file.
+// One struct for all three, so that a key of the file is the name of its flag.
+#[derive(Debug, Default, Deserialize, Parser)]
+#[command(version)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    /// A file of settings; --print-config shows what may be in it.
+    #[arg(long, env = "BURLA_SCHEDULER_CONFIG", value_name = "PATH")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+
+    /// Print the commented configuration file that says what is so without one, and exit.
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) print_config: bool,
+
+    /// The address on which clients and nodes reach it; port 0 takes any free one. Default: 127.0.0.1:8420.
+    #[arg(long, env = "BURLA_SCHEDULER_LISTEN", value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+
+    /// Listen on an address that other machines can reach, though nothing is encrypted and anyone who reaches it may run code.
+    #[arg(
+        long,
+        env = "BURLA_SCHEDULER_INSECURE",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    insecure: Option<bool>,
+
+    /// Where components are kept. Default: burla/scheduler in the user's data directory.
+    #[arg(long, env = "BURLA_SCHEDULER_DATA_DIR", value_name = "PATH")]
+    data_dir: Option<PathBuf>,
+
+    /// The address of the endpoint for operators: /healthz, /readyz and /metrics. Default: none.
+    #[arg(long, env = "BURLA_SCHEDULER_HTTP", value_name = "ADDRESS")]
+    http: Option<SocketAddr>,
+
+    /// How long open jobs may go on after SIGTERM. Default: 30.
+    #[arg(long, env = "BURLA_SCHEDULER_DRAIN_SECONDS", value_name = "SECONDS")]
+    drain_seconds: Option<Seconds>,
+
+    /// What the log looks like. Default: text.
+    #[arg(long, env = "BURLA_SCHEDULER_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+
+    /// What is logged, such as debug or info,burla_scheduler=debug; the variable BURLA_LOG wins over it. Default: info.
+    #[arg(long, env = "BURLA_SCHEDULER_LOG_FILTER", value_name = "FILTER")]
+    log_filter: Option<String>,
+}
+
+/// Settings that were checked, each with a value.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) drain_time: Duration,
+    pub(crate) log_format: LogFormat,
+    pub(crate) log_filter: String,
+}
+
+impl Settings {
+    /// Reads the file, if one was named, fills in the defaults, and checks what came of it.
+    pub(crate) fn load(self) -> anyhow::Result<Config> {
+        let file = match &self.config {
+            Some(path) => config::read(path)?,
+            None => Self::default(),
+        };
+        Ok(self.or(file).settle()?)
+    }
+
+    fn or(self, file: Self) -> Self {
+        Self {
+            config: self.config,
+            print_config: self.print_config,
+            listen: self.listen.or(file.listen),
+            insecure: self.insecure.or(file.insecure),
+            data_dir: self.data_dir.or(file.data_dir),
+            http: self.http.or(file.http),
+            drain_seconds: self.drain_seconds.or(file.drain_seconds),
+            log_format: self.log_format.or(file.log_format),
+            log_filter: self.log_filter.or(file.log_filter),
+        }
+    }
+
+    fn settle(self) -> Result<Config, Problems> {
+        let mut problems = Vec::new();
+        let listen = self.listen.unwrap_or(LISTEN_DEFAULT);
+        if !listen.ip().is_loopback() && !self.insecure.unwrap_or(false) {
+            problems.push(format!(
+                "refusing to listen on {listen}: other machines could reach it, and this version neither encrypts nor asks who \
+                 they are; listen on 127.0.0.1, or pass --insecure if everyone who can reach it may run code on the grid"
+            ));
+        }
+        if let Some(http) = self.http.filter(|http| collide(*http, listen)) {
+            problems.push(format!("the grid and its operators cannot both be answered on {http}: give --http another port"));
+        }
+        let data_dir = self.data_dir.or_else(default_data_dir);
+        if data_dir.is_none() {
+            problems.push("cannot tell the user's data directory: pass --data-dir".to_owned());
+        }
+        let (Some(data_dir), true) = (data_dir, problems.is_empty()) else { return Err(Problems(problems)) };
+        Ok(Config {
+            listen,
+            data_dir,
+            http: self.http,
+            drain_time: self.drain_seconds.map_or(DRAIN_TIME_DEFAULT, |Seconds(time)| time),
+            log_format: self.log_format.unwrap_or_default(),
+            log_filter: self.log_filter.unwrap_or_else(|| LOG_FILTER_DEFAULT.to_owned()),
+        })
+    }
+}
+
+/// Whether two listeners would be after the same port of the same interface. Those that take any free port never are.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let same_interface = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && same_interface
+}
+
+fn default_data_dir() -> Option<PathBuf> {
+    Some(etcetera::choose_base_strategy().ok()?.data_dir().join("burla/scheduler"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn flags(arguments: &[&str]) -> Settings {
+        Settings::parse_from(["burla-scheduler", "--data-dir", "/nowhere"].iter().chain(arguments))
+    }
+
+    fn file(text: &str) -> Settings {
+        toml::from_str(text).unwrap()
+    }
+
+    /// The default file with the settings that are commented out in it.
+    fn uncommented() -> String {
+        let is_key = |text: &str| text.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+        let line = |line: &'static str| line.strip_prefix("# ").filter(|text| is_key(text)).unwrap_or(line);
+        DEFAULT_FILE.lines().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_default_file_says_what_is_so_without_it() {
+        assert_eq!(file(DEFAULT_FILE).settle().unwrap(), Settings::default().settle().unwrap());
+        let all = file(&uncommented()).settle().unwrap();
+        assert_eq!(all.http, Some("127.0.0.1:8421".parse().unwrap()));
+        assert_eq!(all.data_dir, PathBuf::from("/var/lib/burla-scheduler"));
+    }
+
+    #[test]
+    fn the_default_file_has_every_flag() {
+        let command = Settings::command();
+        let flags = command.get_arguments().filter_map(|argument| argument.get_long());
+        let flags: BTreeSet<_> = flags.filter(|flag| !["config", "print-config", "help", "version"].contains(flag)).collect();
+        let table: toml::Table = uncommented().parse().unwrap();
+        assert_eq!(table.keys().map(String::as_str).collect::<BTreeSet<_>>(), flags);
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file() {
+        let from_file = || file("listen = '127.0.0.1:1'\ninsecure = true\ndrain-seconds = 1.5");
+        let both = flags(&["--listen", "127.0.0.1:2", "--insecure=false"]).or(from_file());
+        assert_eq!((both.listen, both.insecure), (Some("127.0.0.1:2".parse().unwrap()), Some(false)));
+        assert_eq!(both.settle().unwrap().drain_time, Duration::from_millis(1500));
+        assert!(from_file().settle().is_ok());
+    }
+
+    #[test]
+    fn other_addresses_than_loopback_need_insecure() {
+        let error = flags(&["--listen", "0.0.0.0:0"]).settle().unwrap_err().to_string();
+        assert!(error.contains("--insecure"), "{error}");
+        assert!(flags(&["--listen", "0.0.0.0:0", "--insecure"]).settle().is_ok());
+        assert!(flags(&["--http", "0.0.0.0:1"]).settle().is_ok());
+    }
+
+    #[test]
+    fn two_endpoints_need_two_ports() {
+        let collide = |listen: &str, http: &str| flags(&["--listen", listen, "--http", http, "--insecure"]).settle().is_err();
+        assert!(collide("127.0.0.1:1", "127.0.0.1:1"));
+        assert!(collide("127.0.0.1:1", "0.0.0.0:1"));
+        assert!(!collide("127.0.0.1:1", "127.0.0.1:2"));
+        assert!(!collide("127.0.0.1:1", "127.0.0.2:1"));
+        assert!(!collide("127.0.0.1:0", "127.0.0.1:0"));
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let error = flags(&["--listen", "0.0.0.0:1", "--http", "127.0.0.1:1"]).settle().unwrap_err().to_string();
+        assert!(error.contains("--insecure") && error.contains("--http"), "{error}");
+    }
+}

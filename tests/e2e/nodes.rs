@@ -1,0 +1,116 @@
+//! Nodes that are lost, come back, and leave; and connections that are cut.
+
+use std::collections::HashSet;
+
+use burla::{Error, Grid, remote_parallel_map};
+use burla_test_guests::{behaviour, typed};
+use burla_tests::{LocalGrid, Proxy, guests, until};
+use burla_types::GridError;
+use rustix::process::Signal;
+
+#[test]
+fn a_node_that_freezes_and_comes_back_repeats_nothing() {
+    let grid = LocalGrid::start(3);
+    let slept = remote_parallel_map(behaviour::sleeps, vec![50; 400]).grid(&grid.grid).generator().unwrap().indexed();
+    let mut indices = Vec::new();
+    for (position, slept) in slept.enumerate() {
+        if position == 20 {
+            grid.nodes[1].signal(Signal::STOP);
+        }
+        indices.push(slept.unwrap().0);
+    }
+    assert_eq!(indices.len(), 400);
+    assert_eq!(indices.into_iter().collect::<HashSet<_>>().len(), 400);
+    grid.scheduler.wait_for("node left");
+    grid.nodes[1].signal(Signal::CONT);
+    grid.nodes[1].wait_for("joined the grid");
+    until("all three are back", || grid.grid.nodes().unwrap().len() == 3);
+    assert_eq!(remote_parallel_map(typed::doubles, 0..100).grid(&grid.grid).run().unwrap().len(), 100);
+}
+
+#[test]
+fn a_node_that_is_asked_to_end_ends_its_calls_first() {
+    let mut grid = LocalGrid::start(2);
+    let leaving = grid.nodes.remove(0);
+    let (on, mut leaving) = (grid.grid.clone(), Some(leaving));
+    let slept = remote_parallel_map(behaviour::sleeps, vec![300; 40]).grid(&on).generator().unwrap();
+    let mut ended = None;
+    for (position, slept) in slept.enumerate() {
+        slept.unwrap();
+        if position == 3 {
+            // In a thread of its own: the job goes on meanwhile.
+            let leaving = leaving.take().unwrap();
+            ended = Some(std::thread::spawn(move || {
+                leaving.signal(Signal::TERM);
+                (leaving.log(), leaving.wait())
+            }));
+        }
+    }
+    let (_, ended_well) = ended.unwrap().join().unwrap();
+    assert!(ended_well);
+    grid.scheduler.wait_for("node is leaving");
+    grid.scheduler.wait_for("node left");
+    assert!(!grid.scheduler.log().contains("session broke"), "it said goodbye:\n{}", grid.scheduler.log());
+}
+
+#[test]
+fn calls_that_take_too_long_for_a_node_that_leaves_run_elsewhere() {
+    let mut grid = LocalGrid::start(0);
+    grid.add_node(&["--cpus", "1", "--drain-seconds", "0"]);
+    let leaving = grid.nodes.remove(0);
+    let on = grid.grid.clone();
+    let job = std::thread::spawn(move || remote_parallel_map(behaviour::sleeps, [2000, 1]).grid(&on).run());
+    until("it runs", || grid.grid.nodes().unwrap()[0].running == 1);
+    assert!(leaving.terminate());
+    grid.scheduler.wait_for("node left");
+    assert!(!job.is_finished());
+    grid.add_node(&["--cpus", "1"]);
+    assert_eq!(job.join().unwrap().unwrap().len(), 2);
+}
+
+#[test]
+fn a_scheduler_that_is_asked_to_end_lets_jobs_end_and_takes_no_more() {
+    let LocalGrid { scheduler, nodes, folder, grid } = LocalGrid::start(1);
+    let on = grid.clone();
+    let job = std::thread::spawn(move || remote_parallel_map(behaviour::sleeps, [1500; 2]).grid(&on).run());
+    until("it runs", || grid.nodes().unwrap()[0].running == 2);
+    scheduler.signal(Signal::TERM);
+    scheduler.wait_for("no more jobs are taken");
+    let refused = remote_parallel_map(typed::doubles, [1]).grid(&grid).run().unwrap_err();
+    assert!(matches!(refused, Error::Grid(GridError::ShuttingDown)), "{refused:?}");
+    assert_eq!(job.join().unwrap().unwrap().len(), 2);
+    assert!(scheduler.wait());
+    nodes[0].wait_for("trying again");
+    drop(folder);
+}
+
+#[test]
+fn the_next_job_works_after_a_connection_was_cut() {
+    let grid = LocalGrid::start(1);
+    let proxy = Proxy::to(grid.grid.url());
+    let through = Grid::at(proxy.url()).unwrap();
+    let doubles = || remote_parallel_map(typed::doubles, [4]).grid(&through).run();
+    assert_eq!(doubles().unwrap(), [8]);
+    let on = through.clone();
+    let job = std::thread::spawn(move || remote_parallel_map(behaviour::sleeps, [60_000]).grid(&on).run());
+    until("it runs", || grid.grid.nodes().unwrap()[0].running == 1);
+    proxy.cut();
+    let lost = job.join().unwrap().unwrap_err();
+    assert!(matches!(lost, Error::ConnectionLost { .. }), "{lost:?}");
+    assert_eq!(doubles().unwrap(), [8]);
+    until("the lost job is gone", || grid.grid.jobs().unwrap().is_empty());
+}
+
+#[test]
+fn a_node_whose_connection_was_cut_comes_back() {
+    guests();
+    let mut grid = LocalGrid::without_nodes();
+    let proxy = Proxy::to(grid.grid.url());
+    grid.add_node(&["--cpus", "2", "--scheduler", proxy.url()]);
+    let on = grid.grid.clone();
+    let job = std::thread::spawn(move || remote_parallel_map(behaviour::sleeps, vec![100; 30]).grid(&on).run());
+    until("it runs", || grid.grid.nodes().unwrap()[0].running == 2);
+    proxy.cut();
+    grid.nodes[0].wait_for("joined the grid");
+    assert_eq!(job.join().unwrap().unwrap().len(), 30);
+}

@@ -1,0 +1,79 @@
+//! Several jobs on one grid, and calls of every length.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burla::remote_parallel_map;
+use burla_test_guests::{behaviour, typed};
+use burla_tests::LocalGrid;
+
+/// A job without end on all of the grid, until it is dropped.
+fn beside_an_endless_job(grid: &LocalGrid, milliseconds: u64, work: impl FnOnce()) {
+    let (done, on) = (AtomicBool::new(false), &grid.grid);
+    std::thread::scope(|scope| {
+        let (sender, started) = std::sync::mpsc::channel();
+        let endless = scope.spawn({
+            let done = &done;
+            move || {
+                let slept = remote_parallel_map(behaviour::sleeps, std::iter::repeat(milliseconds)).grid(on).generator();
+                slept.unwrap().take_while(|_| !done.load(Ordering::Relaxed)).inspect(|_| drop(sender.send(()))).count()
+            }
+        });
+        started.recv().unwrap();
+        work();
+        done.store(true, Ordering::Relaxed);
+        assert!(endless.join().unwrap() > 0);
+    });
+}
+
+#[test]
+fn a_small_job_ends_while_a_large_one_has_the_grid() {
+    let grid = LocalGrid::start(2);
+    beside_an_endless_job(&grid, 20, || {
+        let outputs = remote_parallel_map(typed::doubles, 0..100).grid(&grid.grid).run().unwrap();
+        assert_eq!(outputs[99], 198);
+    });
+}
+
+#[test]
+fn jobs_take_turns_on_a_single_slot() {
+    let mut grid = LocalGrid::start(0);
+    grid.add_node(&["--cpus", "1"]);
+    beside_an_endless_job(&grid, 1, || {
+        beside_an_endless_job(&grid, 1, || {
+            assert_eq!(remote_parallel_map(typed::doubles, 0..50).grid(&grid.grid).run().unwrap().len(), 50);
+        });
+    });
+}
+
+#[test]
+fn a_call_that_needs_the_whole_node_gets_it_beside_many_small_ones() {
+    let mut grid = LocalGrid::start(0);
+    grid.add_node(&["--cpus", "4"]);
+    beside_an_endless_job(&grid, 5, || {
+        assert_eq!(remote_parallel_map(typed::doubles, [1, 2]).func_cpu(4.0).grid(&grid.grid).run().unwrap(), [2, 4]);
+    });
+}
+
+#[test]
+fn short_calls_do_not_wait_behind_a_long_one() {
+    let mut grid = LocalGrid::start(0);
+    grid.add_node(&["--cpus", "1"]);
+    grid.add_node(&["--cpus", "1"]);
+    // By the time of the long one, the others are known to be short, and many were sent to wait at each node.
+    let inputs = (0..600).map(|index| if index == 200 { 4000 } else { 0 });
+    let slept = remote_parallel_map(behaviour::sleeps, inputs).grid(&grid.grid).generator().unwrap().indexed();
+    let indices: Vec<_> = slept.map(|slept| slept.unwrap().0).collect();
+    assert_eq!((indices.len(), indices.last()), (600, Some(&200)));
+}
+
+#[test]
+fn calls_that_take_more_than_was_reserved_run_again_when_the_node_is_short() {
+    let mut grid = LocalGrid::start(0);
+    grid.add_node(&["--cpus", "6", "--memory", "1"]);
+    let held = remote_parallel_map(behaviour::holds_memory, vec![(300, 200); 12]).grid(&grid.grid).run().unwrap();
+    assert_eq!(held, [300 << 20; 12]);
+    // One that asks for more than there is cannot be helped.
+    let fates = remote_parallel_map(behaviour::holds_memory, [(1200, 0)]).grid(&grid.grid).try_run().unwrap();
+    let error = fates[0].as_ref().unwrap_err();
+    assert!(error.message.contains("exceeded func_ram of 1024.0 MiB"), "{error}");
+}

@@ -1,0 +1,94 @@
+//! Results as they come: generators, streams, endless inputs.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use burla::{CallErrorKind, Error, Stdout, remote_parallel_map};
+use burla_test_guests::{behaviour, typed};
+use burla_tests::{LocalGrid, until};
+use tokio_stream::Stream;
+
+#[test]
+fn a_generator_gives_outputs_as_calls_finish() {
+    let grid = LocalGrid::start(1);
+    let slept = remote_parallel_map(behaviour::sleeps, [1500, 0, 0]).grid(&grid.grid).generator().unwrap().indexed();
+    let mut indices: Vec<_> = slept.map(|slept| slept.unwrap().0).collect();
+    assert_eq!(indices.pop(), Some(0), "the slow one is last");
+    indices.sort_unstable();
+    assert_eq!(indices, [1, 2]);
+}
+
+#[test]
+fn endless_inputs_are_taken_as_they_are_used_and_the_nodes_are_free_when_nobody_wants_more() {
+    let grid = LocalGrid::start(2);
+    let taken = Cell::new(0u64);
+    let endless = (0..).inspect(|_| taken.set(taken.get() + 1));
+    let outputs = remote_parallel_map(typed::doubles, endless).grid(&grid.grid).generator().unwrap();
+    let outputs: Vec<_> = outputs.take(1000).collect::<burla::Result<_>>().unwrap();
+    let stopped = Instant::now();
+    assert!(outputs.iter().all(|output| output % 2 == 0));
+    until("the nodes are free", || {
+        let nodes = grid.grid.nodes().unwrap();
+        nodes.len() == 2 && nodes.iter().all(|node| node.running == 0 && node.cpus_taken == 0.0)
+    });
+    eprintln!("free after {:?}, {} inputs taken", stopped.elapsed(), taken.get());
+    assert!(grid.grid.jobs().unwrap().is_empty());
+    // What a scheduler holds of a job, and what is on the way there.
+    assert!(taken.get() < 500_000, "{} inputs were taken for 1000 outputs", taken.get());
+}
+
+#[test]
+fn a_failed_call_is_an_item_and_the_others_follow() {
+    let grid = LocalGrid::start(1);
+    let job = remote_parallel_map(behaviour::prints_and_may_fail, 0..6).stdout(Stdout::Discard).grid(&grid.grid);
+    let (done, failed): (Vec<_>, Vec<_>) = job.generator().unwrap().partition(Result::is_ok);
+    assert_eq!(done.len(), 5);
+    let Some(Err(Error::Call(error))) = failed.into_iter().next() else { panic!("no error") };
+    assert_eq!((error.index, error.kind), (3, CallErrorKind::Failed));
+}
+
+#[test]
+fn a_generator_without_a_grid_fails_before_it_begins() {
+    let error = remote_parallel_map(typed::doubles, 0..).func_cpu(0.0).generator().err().unwrap();
+    assert!(matches!(error, Error::InvalidLimit(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_stream_gives_outputs_under_any_runtime_and_stops_when_dropped() {
+    let grid = LocalGrid::start(1);
+    let mut outputs = remote_parallel_map(typed::doubles, 0..).grid(&grid.grid).stream().indexed();
+    for _ in 0..50 {
+        let next = poll_fn(|context| Pin::new(&mut outputs).poll_next(context)).await;
+        let (index, output) = next.unwrap().unwrap();
+        assert_eq!(output, 2 * i64::try_from(index).unwrap());
+    }
+    drop(outputs);
+    tokio::task::spawn_blocking(move || until("the job is gone", || grid.grid.jobs().unwrap().is_empty())).await.unwrap();
+}
+
+#[test]
+fn a_reader_that_takes_its_time_holds_the_grid_back_and_loses_nothing() {
+    let grid = LocalGrid::start(1);
+    // 64 MB of outputs, of which the client holds a quarter at most.
+    let job = remote_parallel_map(typed::repeats, (0..64).map(|number| (number, 1_000_000))).grid(&grid.grid);
+    let mut outputs = job.generator().unwrap().indexed();
+    let first = outputs.next().unwrap().unwrap();
+    until("the grid does no more", || {
+        let jobs = grid.grid.jobs().unwrap();
+        jobs.is_empty() || jobs.iter().all(|job| job.running == 0)
+    });
+    let mut seen: Vec<_> = std::iter::once(first).chain(outputs.map(Result::unwrap)).collect();
+    seen.sort_by_key(|(index, _)| *index);
+    assert_eq!(seen.len(), 64);
+    assert!(seen.iter().zip(0..).all(|((index, text), number)| *index == number && text.len() == 1_000_000));
+}
+
+#[test]
+fn payloads_of_a_hundred_megabytes_arrive() {
+    let grid = LocalGrid::start(1);
+    let text = "x".repeat(100 << 20);
+    let echoed = remote_parallel_map(typed::echoes, [text.clone()]).timeout(Duration::from_secs(60)).grid(&grid.grid).run();
+    assert!(echoed.unwrap() == [text]);
+}
