@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use burla::{Stdout, remote_parallel_map};
 use burla_test_guests::{behaviour, typed};
-use burla_tests::{LocalGrid, until};
+use burla_tests::{LocalGrid, component, until};
 use rustix::process::Signal;
 
 const SECTIONS: [(&str, fn()); 8] = [
@@ -78,9 +78,11 @@ fn prints() {
 
 fn integers() {
     const INPUTS: i64 = 5_000_000;
+    // A small component: what a call costs grows with the memory its component begins with.
+    component("async-main");
     let grid = LocalGrid::start(1);
     let elapsed = seconds(|| {
-        let outputs = remote_parallel_map(typed::doubles, 0..INPUTS).grid(&grid.grid).run().unwrap();
+        let outputs = remote_parallel_map(async_main::multiplies, 0..INPUTS).grid(&grid.grid).run().unwrap();
         assert!(outputs.len() as i64 == INPUTS && outputs.iter().zip(0..).all(|(output, input)| *output == 2 * input));
     });
     println!("integers: {INPUTS} inputs in {elapsed:.0} s, {:.0} calls/s; at most {}", INPUTS as f64 / elapsed, memory(&grid));
