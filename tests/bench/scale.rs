@@ -4,7 +4,7 @@
 //! cargo run -p burla-tests --bin bench-scale [-- SECTION …]
 //! ```
 //!
-//! Sections: prints, integers, megabytes, sharing, parallelism, kill, freeze, endless. Each runs in a process of its own, since the
+//! Sections: prints, integers, megabytes, gigabyte, sharing, parallelism, kill, freeze, endless. Each runs in a process of its own, since the
 //! memory that a process has had at most is told for its whole life. Bounded: 5,000,000 inputs and 4 GB of payload at most, some
 //! four minutes, all on loopback.
 
@@ -21,10 +21,11 @@ use burla_test_guests::{behaviour, typed};
 use burla_tests::{LocalGrid, component, until};
 use rustix::process::Signal;
 
-const SECTIONS: [(&str, fn()); 8] = [
+const SECTIONS: [(&str, fn()); 9] = [
     ("prints", prints),
     ("integers", integers),
     ("megabytes", megabytes),
+    ("gigabyte", gigabyte),
     ("sharing", sharing),
     ("parallelism", parallelism),
     ("kill", kill),
@@ -105,6 +106,20 @@ fn megabytes() {
         4000.0 / elapsed,
         memory(&grid)
     );
+}
+
+/// The largest input and output there can be.
+fn gigabyte() {
+    let grid = LocalGrid::start(1);
+    // MessagePack puts five bytes before a text of this length.
+    let text = "x".repeat((1 << 30) - 5);
+    let elapsed = seconds(|| {
+        let echoed = remote_parallel_map(typed::echoes, [text.clone()]).grid(&grid.grid).run().unwrap();
+        assert!(echoed[0] == text);
+    });
+    println!("gigabyte: a text of 1 GiB echoed in {elapsed:.1} s; at most {}", memory(&grid));
+    let too_large = remote_parallel_map(typed::echoes, [text + "x"]).grid(&grid.grid).run().unwrap_err();
+    println!("gigabyte: one byte more: {too_large}");
 }
 
 /// A job of 100 calls of 10 ms, alone and while another has 100,000.

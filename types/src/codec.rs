@@ -3,8 +3,10 @@
 //! Field names cost bytes, but make a payload readable without the Rust type, so that the command line and other languages can
 //! produce and read it. Only the guest SDK and the client decode; the scheduler and the nodes pass bytes on.
 
+use std::io::ErrorKind;
+
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, IgnoredAny};
 
 /// Encodes one value.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodeError> {
@@ -13,9 +15,13 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodeError> {
 
 /// Decodes one value, which must be all that the bytes hold.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
-    let mut rest = bytes;
-    let value = T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest)).map_err(DecodeError::Malformed)?;
-    if rest.is_empty() { Ok(value) } else { Err(DecodeError::TrailingBytes(rest.len())) }
+    // From the bytes where they are: a reader would hold every text once more, and a text may be a quarter of what a function has.
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    let value = T::deserialize(&mut deserializer).map_err(DecodeError::Malformed)?;
+    match IgnoredAny::deserialize(&mut deserializer) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(error)) if error.kind() == ErrorKind::UnexpectedEof => Ok(value),
+        _ => Err(DecodeError::TrailingBytes),
+    }
 }
 
 /// A value whose `Serialize` refused.
@@ -30,8 +36,8 @@ pub enum DecodeError {
     #[error("the bytes are not a value of the expected type")]
     Malformed(#[source] rmp_serde::decode::Error),
     /// They go on after the value.
-    #[error("{0} bytes follow the value")]
-    TrailingBytes(usize),
+    #[error("there are more bytes after the value")]
+    TrailingBytes,
 }
 
 #[cfg(test)]
@@ -80,6 +86,9 @@ mod tests {
         let bytes = encode(&"text").unwrap();
         assert!(matches!(decode::<i64>(&bytes), Err(DecodeError::Malformed(_))));
         assert!(matches!(decode::<i64>(&[]), Err(DecodeError::Malformed(_))));
-        assert!(matches!(decode::<i64>(&[1, 2]), Err(DecodeError::TrailingBytes(1))));
+        // Another value, half of one, and what is none.
+        for trailing in [&[1, 2][..], &[1, 0xcd, 0], &[1, 0xc1]] {
+            assert!(matches!(decode::<i64>(trailing), Err(DecodeError::TrailingBytes)), "{trailing:?}");
+        }
     }
 }

@@ -330,7 +330,7 @@ fn not_json(error: &dyn std::fmt::Display) -> String {
 /// A function's output as one line of JSON.
 fn to_json(output: &[u8]) -> Result<Vec<u8>, String> {
     let mut text = Vec::with_capacity(output.len());
-    let mut reader = rmp_serde::Deserializer::new(output);
+    let mut reader = rmp_serde::Deserializer::from_read_ref(output);
     serde_transcode::transcode(&mut reader, &mut serde_json::Serializer::new(&mut text)).map_err(|error| error.to_string())?;
     Ok(text)
 }
