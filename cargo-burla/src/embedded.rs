@@ -86,10 +86,24 @@ impl EmbeddedGrid {
         anyhow::bail!("the embedded grid ended before it began")
     }
 
+    /// Waits for what should not happen: that a part of it ends by itself.
+    pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
+        let ended = tokio::select! {
+            ended = &mut self.scheduler => ended,
+            ended = &mut self.node => ended,
+        };
+        ended??;
+        anyhow::bail!("a part of the grid ended by itself")
+    }
+
     /// Ends it, and waits until what its calls left behind is gone. The node goes first: it would miss its scheduler.
     pub(crate) async fn stop(self) {
         for (stop, part) in [(self.stop_node, self.node), (self.stop_scheduler, self.scheduler)] {
             stop.send_replace(true);
+            if part.is_finished() {
+                // Who waited for it has heard how it ended.
+                continue;
+            }
             if let Err(error) = part.await.map_err(anyhow::Error::from).and_then(|ended| ended) {
                 tracing::warn!("the embedded grid ended badly: {error:#}");
             }

@@ -1,6 +1,7 @@
 //! Everything that `cargo burla` can fail with: what it was doing, to what, and what to do about it. Scripts tell failures apart
 //! by their exit codes, which are listed in [`exit_code`] and in `docs/cargo-burla.md`.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
@@ -225,9 +226,8 @@ impl CommandError {
     }
 
     /// Tells the user what went wrong with one of many, when the others go on.
-    #[expect(clippy::print_stderr, reason = "people are told on stderr")]
     pub(crate) fn tell(&self) {
-        eprintln!("burla: {}", burla_types::with_causes(self));
+        let _ = writeln!(std::io::stderr(), "burla: {}", burla_types::with_causes(self));
     }
 
     /// Tells the user, once, with causes and hint.

@@ -20,6 +20,7 @@ pub use error::{CommandError, exit_code};
 pub use package::{Packaged, package};
 pub use project::{Cargo, Project, Selection, Wanted};
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -30,7 +31,11 @@ pub fn main() -> ExitCode {
     let cli::Entry::Burla(arguments) = cli::Entry::parse_from(cli::as_cargo_calls_it(std::env::args_os()));
     // An embedded grid has little to say to the user of a program; what it warns of does matter.
     let filter = EnvFilter::builder().with_env_var("BURLA_LOG").with_default_directive(tracing::Level::WARN.into());
-    tracing_subscriber::fmt().with_env_filter(filter.from_env_lossy()).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.from_env_lossy())
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     match commands::run(arguments.command) {
         Ok(code) => code,
         Err(error) => {

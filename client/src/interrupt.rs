@@ -1,18 +1,28 @@
 //! Ctrl-C: the first cancels the jobs that run, the next ends the program at once, as it would have without jobs.
 //!
-//! A program that catches SIGINT itself keeps doing so: its jobs are canceled all the same, but the program is never ended from
-//! here. One that ignores it, as what runs in a shell's background does, goes on ignoring it.
+//! A program that has set its own handler for SIGINT before its first job keeps it: its jobs are canceled all the same, but the
+//! program is never ended from here. One that ignores SIGINT, as what runs in a shell's background does, goes on ignoring it. A
+//! handler that is set only after the first job cannot be told from ours, so such a program is ended when no job runs.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::connection;
 
-/// Jobs that run and have not been canceled.
-static JOBS: AtomicUsize = AtomicUsize::new(0);
+/// Jobs that run and have not been canceled. Those of an earlier generation have been, whether they have noticed or not: one that
+/// is stuck in a write must not swallow the next Ctrl-C.
+#[derive(Default)]
+struct Jobs {
+    generation: u64,
+    count: usize,
+}
+
+fn jobs() -> MutexGuard<'static, Jobs> {
+    static JOBS: Mutex<Jobs> = Mutex::new(Jobs { generation: 0, count: 0 });
+    JOBS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Counts the interrupts that were for jobs.
 fn interrupts() -> &'static watch::Sender<u64> {
@@ -24,38 +34,43 @@ fn interrupts() -> &'static watch::Sender<u64> {
 pub(crate) fn watch() -> Interrupt {
     static LISTENING: OnceLock<()> = OnceLock::new();
     LISTENING.get_or_init(listen);
-    Interrupt { interrupts: interrupts().subscribe(), job: CountedJob::new() }
+    let mut jobs = jobs();
+    jobs.count += 1;
+    Interrupt { interrupts: interrupts().subscribe(), generation: jobs.generation }
 }
 
 /// A job's ear for Ctrl-C.
 pub(crate) struct Interrupt {
     interrupts: watch::Receiver<u64>,
-    job: CountedJob,
+    generation: u64,
 }
 
 impl Interrupt {
-    /// Completes with the first Ctrl-C. From then on this job does not count any more: another Ctrl-C is not for it.
-    pub(crate) async fn pressed(self) {
-        let Self { mut interrupts, job } = self;
+    /// Completes with the first Ctrl-C.
+    pub(crate) async fn pressed(mut self) {
         // The sender is static.
-        let _ = interrupts.changed().await;
-        drop(job);
+        let _ = self.interrupts.changed().await;
     }
 }
 
-struct CountedJob;
-
-impl CountedJob {
-    fn new() -> Self {
-        JOBS.fetch_add(1, Ordering::SeqCst);
-        Self
-    }
-}
-
-impl Drop for CountedJob {
+impl Drop for Interrupt {
     fn drop(&mut self) {
-        JOBS.fetch_sub(1, Ordering::SeqCst);
+        let mut jobs = jobs();
+        if jobs.generation == self.generation {
+            jobs.count -= 1;
+        }
     }
+}
+
+/// A Ctrl-C is for the jobs that run, if there are any. Returns whether it was.
+fn cancel_jobs() -> bool {
+    let mut jobs = jobs();
+    if jobs.count == 0 {
+        return false;
+    }
+    *jobs = Jobs { generation: jobs.generation + 1, count: 0 };
+    interrupts().send_modify(|count| *count += 1);
+    true
 }
 
 /// Starts to listen, for the rest of the program's life: a handler that was set once cannot be taken back.
@@ -75,9 +90,7 @@ fn listen() {
 
 async fn pass_on(mut signals: Signal, others: Disposition) {
     while signals.recv().await.is_some() {
-        if JOBS.load(Ordering::SeqCst) > 0 {
-            interrupts().send_modify(|count| *count += 1);
-        } else if others == Disposition::Default {
+        if !cancel_jobs() && others == Disposition::Default {
             let _ = signal_hook::low_level::emulate_default_handler(SignalKind::interrupt().as_raw_value());
         }
     }
@@ -113,6 +126,19 @@ fn disposition_in(status: &str) -> Disposition {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_that_does_not_notice_does_not_swallow_the_next() {
+        let (stuck, _runtime) = (watch(), connection::runtime().enter());
+        assert!(cancel_jobs());
+        assert!(!cancel_jobs(), "the second is not for it any more");
+        let other = watch();
+        drop(stuck);
+        assert!(cancel_jobs(), "it is counted for itself");
+        drop(other);
+        drop(watch());
+        assert!(!cancel_jobs());
+    }
 
     #[test]
     fn what_a_program_does_with_sigint_is_read_from_its_status() {

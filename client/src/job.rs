@@ -18,7 +18,7 @@ use crate::connection::Connection;
 use crate::input_buffer::InputReceiver;
 use crate::interrupt::Interrupt;
 use crate::options::CheckedOptions;
-use crate::progress::Progress;
+use crate::progress::{self, Progress};
 use crate::{CanceledBy, Error, Result, Stdout};
 
 /// Messages that may wait for the connection. HTTP/2 holds back the sender; this only keeps it from waiting for each.
@@ -171,7 +171,7 @@ impl Responses {
                 Some(Response::Waiting(waiting)) => {
                     let reason = (!waiting.reason.is_empty()).then_some(waiting.reason);
                     self.progress.set_waiting(reason.clone());
-                    if !self.progress.is_shown() {
+                    if !self.progress.has_line() {
                         self.notice.set(reason);
                     }
                 }
@@ -194,7 +194,7 @@ impl Responses {
                     // A terminal may be slow, or stopped with Ctrl-S; the connection's own task must not wait behind it.
                     let stdout = &mut self.stdout;
                     let show = || stdout.show(event.index, stream, &lines);
-                    tokio::task::block_in_place(|| self.progress.above(show)).map_err(Error::Print)?;
+                    tokio::task::block_in_place(|| self.progress.instead(show)).map_err(Error::Print)?;
                 }
                 CallReport::Ended { outcome, stderr_tail } => {
                     bytes += report_bytes;
@@ -225,10 +225,9 @@ impl Notice {
         }
     }
 
-    #[expect(clippy::print_stderr, reason = "a job that waits must not be silent, and stderr is where people are told")]
     fn show(&mut self) {
         if let Some((_, reason)) = self.waiting.take() {
-            eprintln!("burla: the job waits: {reason}");
+            progress::tell(&format!("the job waits: {reason}"));
         }
     }
 }

@@ -35,6 +35,7 @@
 
 #![warn(missing_docs)]
 
+mod block_on;
 #[cfg(not(target_family = "wasm"))]
 mod calls;
 #[cfg(target_family = "wasm")]
@@ -73,7 +74,7 @@ mod stdout;
 pub use burla_guest::__private;
 pub use burla_guest::{Function, function};
 
-pub use burla_types::{Backtrace, JobId, Limit, Location, OutputStream, ParseIdError};
+pub use burla_types::{Backtrace, JobId, Limit, Location, NodeId, OutputStream, ParseIdError};
 pub use error::{CallError, CallErrorKind, CanceledBy, Error, Result};
 pub use grid::Grid;
 pub use map::{MapFuture, RemoteParallelMap, remote_parallel_map};

@@ -5,22 +5,39 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// An address is shorter than this; what is longer is none.
 const ADDRESS_BYTES_MAX: u64 = 1024;
 
-/// The file, in a folder that only the user can read and write: whoever could write there could have the user's functions.
-pub fn path() -> Option<PathBuf> {
+/// How often `up` tries to lock its file: a program that looks at it holds it for a moment.
+const LOCK_TRIES: usize = 50;
+
+/// The wait between two of them.
+const LOCK_DELAY: Duration = Duration::from_millis(10);
+
+/// The file, which has the machine's name in its own: a home may be on several machines.
+fn path() -> Option<PathBuf> {
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
     let folder = runtime_dir.or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
-    Some(folder.join("burla/up"))
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Some(folder.join("burla").join(format!("up-{}", machine.trim().replace('/', "-"))))
+}
+
+/// Whether only the user can write the file: whoever else could would have the user's functions and inputs.
+fn is_the_users(file: &File) -> bool {
+    let (Ok(of_file), Ok(of_process)) = (file.metadata(), std::fs::metadata("/proc/self")) else { return false };
+    of_file.uid() == of_process.uid() && of_file.mode() & 0o022 == 0
 }
 
 /// The address of the grid that runs on this machine, if one does.
 pub fn find() -> Option<String> {
     let mut file = File::open(path()?).ok()?;
+    if !is_the_users(&file) {
+        return None;
+    }
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => {}
         // Nobody holds it, or nobody can tell.
@@ -35,8 +52,7 @@ pub fn find() -> Option<String> {
 /// Tells programs the address of a grid on this machine, until it is dropped.
 #[derive(Debug)]
 pub struct Announcement {
-    _locked: File,
-    path: PathBuf,
+    locked: File,
 }
 
 /// Why a grid could not be announced.
@@ -76,19 +92,26 @@ impl Announcement {
         let mut options = File::options();
         // Not truncated on opening: it may be another's.
         let mut file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(AnnounceError::Running { address: find() }),
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        if !is_the_users(&file) {
+            return Err(failed(io::Error::new(io::ErrorKind::PermissionDenied, "others can write it")));
+        }
+        let mut tries_left = LOCK_TRIES;
+        while let Err(error) = file.try_lock() {
+            tries_left -= 1;
+            match error {
+                TryLockError::Error(source) => return Err(failed(source)),
+                TryLockError::WouldBlock if tries_left == 0 => return Err(AnnounceError::Running { address: find() }),
+                TryLockError::WouldBlock => std::thread::sleep(LOCK_DELAY),
+            }
         }
         file.set_len(0).and_then(|()| writeln!(file, "{address}")).map_err(failed)?;
-        Ok(Self { _locked: file, path })
+        Ok(Self { locked: file })
     }
 }
 
 impl Drop for Announcement {
     fn drop(&mut self) {
-        // A file that stays is not believed, since its lock goes with this process.
-        let _ = std::fs::remove_file(&self.path);
+        // Not removed: another may have it open already, to lock it. What stays is not believed, since its lock goes with this process.
+        let _ = self.locked.set_len(0);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use burla_guest::Function;
 
+use crate::block_on::block_on;
 use crate::calls::Calls;
 use crate::options::Options;
 use crate::{CallError, CallStream, Error, Generator, Grid, Result, Stdout};
@@ -114,7 +115,7 @@ where
     ///
     /// [`Error::Call`] for a call that failed; any other [`Error`] for a job that could not run.
     pub fn run(self) -> Result<Vec<F::Output>> {
-        pollster::block_on(self.into_future())
+        block_on(self.into_future())
     }
 
     /// Runs the job and returns every call's own fate, in the order of the inputs. A call that fails stops nothing.
@@ -124,7 +125,7 @@ where
     /// Any [`Error`] but [`Error::Call`], for a job that could not run.
     pub fn try_run(self) -> Result<Vec<Result<F::Output, CallError>>> {
         let mut collect = Collect { calls: self.into_calls(), collected: Vec::new(), keep: Ok };
-        pollster::block_on(std::future::poll_fn(|context| collect.poll(context)))
+        block_on(std::future::poll_fn(|context| collect.poll(context)))
     }
 
     /// Starts the job, and gives its outputs one by one as calls finish, in any order; see [`Generator::indexed`]. Dropping it
@@ -150,6 +151,8 @@ where
     pub fn generator(self) -> Result<Generator<F, I>> {
         let mut calls = self.into_calls();
         calls.start()?;
+        // Until it asks for the first output.
+        calls.program_has_terminal(true);
         Ok(Generator::new(calls))
     }
 
@@ -182,6 +185,7 @@ where
 type KeepOutput<F> = fn(Result<<F as Function>::Output, CallError>) -> Result<<F as Function>::Output>;
 
 /// A running job, and the outputs it will have. Made by `.await`ing a [`RemoteParallelMap`]; works under any async runtime.
+#[must_use = "dropping it stops the job"]
 pub struct MapFuture<F: Function, I>(Collect<F, I, F::Output, KeepOutput<F>>);
 
 // Nothing in it is pinned: the iterator and the outputs are only ever moved out of.

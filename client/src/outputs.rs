@@ -1,19 +1,23 @@
 //! Outputs one by one, as calls finish: for programs that wait, and for programs that await.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use burla_guest::Function;
 use futures_core::Stream;
 
+use crate::block_on::block_on;
 use crate::calls::Calls;
 use crate::{Error, Result};
 
 /// A running job, and its outputs as calls finish. Made by [`generator`](crate::RemoteParallelMap::generator). Dropping it stops
 /// the job.
+#[must_use = "dropping it stops the job"]
 pub struct Generator<F: Function, I>(IndexedGenerator<F, I>);
 
 /// The same, each output with the index of its input. Made by [`Generator::indexed`].
+#[must_use = "dropping it stops the job"]
 pub struct IndexedGenerator<F: Function, I>(Calls<F, I>);
 
 impl<F: Function, I> Generator<F, I> {
@@ -48,7 +52,7 @@ where
 
     fn next(&mut self) -> Option<Self::Item> {
         self.0.program_has_terminal(false);
-        let next = pollster::block_on(std::future::poll_fn(|context| poll_next(&mut self.0, context)));
+        let next = block_on(std::future::poll_fn(|context| poll_next(&mut self.0, context)));
         self.0.program_has_terminal(true);
         next
     }
@@ -56,9 +60,11 @@ where
 
 /// A running job, and its outputs as calls finish. Made by [`stream`](crate::RemoteParallelMap::stream). Dropping it stops the
 /// job.
+#[must_use = "dropping it stops the job"]
 pub struct CallStream<F: Function, I>(IndexedCallStream<F, I>);
 
 /// The same, each output with the index of its input. Made by [`CallStream::indexed`].
+#[must_use = "dropping it stops the job"]
 pub struct IndexedCallStream<F: Function, I>(Calls<F, I>);
 
 impl<F: Function, I> CallStream<F, I> {
@@ -103,7 +109,10 @@ where
     }
 }
 
-fn poll_next<F, I>(calls: &mut Calls<F, I>, context: &mut Context<'_>) -> Poll<Option<Result<(u64, F::Output)>>>
+/// An output with the index of its input.
+type Indexed<F> = Result<(u64, <F as Function>::Output)>;
+
+fn poll_next<F, I>(calls: &mut Calls<F, I>, context: &mut Context<'_>) -> Poll<Option<Indexed<F>>>
 where
     F: Function,
     I: Iterator<Item = F::Input>,
@@ -113,6 +122,30 @@ where
         let (index, fate) = next?;
         fate.map(|output| (index, output)).map_err(|error| Error::Call(Box::new(error)))
     }))
+}
+
+impl<F: Function, I> fmt::Debug for Generator<F, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generator").finish_non_exhaustive()
+    }
+}
+
+impl<F: Function, I> fmt::Debug for IndexedGenerator<F, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IndexedGenerator").finish_non_exhaustive()
+    }
+}
+
+impl<F: Function, I> fmt::Debug for CallStream<F, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallStream").finish_non_exhaustive()
+    }
+}
+
+impl<F: Function, I> fmt::Debug for IndexedCallStream<F, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IndexedCallStream").finish_non_exhaustive()
+    }
 }
 
 fn without_index<T>(next: Result<(u64, T)>) -> Result<T> {

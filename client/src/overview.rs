@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
-use burla_proto::convert;
+use burla_proto::convert::{self, InvalidMessage};
 use burla_proto::v1::{self, list_jobs_response, list_nodes_response};
-use burla_types::{JobId, Peer, Resources};
-use serde::Serialize;
+use burla_types::{GridError, JobId, NodeId, Peer, Resources};
+use serde::{Serialize, Serializer};
 
+use crate::block_on::block_on;
 use crate::connection::{self, Connection};
-use crate::{Grid, Result};
+use crate::{Error, Grid, Result};
 
 /// A node of a grid at a moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct NodeInfo {
     /// Its id: one for as long as it is connected.
-    pub id: String,
+    #[serde(serialize_with = "as_text")]
+    pub id: NodeId,
     /// Its name.
     pub name: String,
     /// Its version of Burla.
@@ -41,7 +43,8 @@ pub struct NodeInfo {
 #[non_exhaustive]
 pub struct JobInfo {
     /// Its id.
-    pub id: String,
+    #[serde(serialize_with = "as_text")]
+    pub id: JobId,
     /// Its name.
     pub name: String,
     /// `crate::path::name`.
@@ -76,7 +79,7 @@ impl Grid {
         self.ask(async |connection| {
             let request = v1::ListNodesRequest { client: Some(Peer::this().into()) };
             let answer = connection.client.list_nodes(request).await.map_err(|status| connection.error(status))?;
-            Ok(answer.into_inner().nodes.into_iter().map(node).collect())
+            answer.into_inner().nodes.into_iter().map(node).collect()
         })
     }
 
@@ -89,7 +92,7 @@ impl Grid {
         self.ask(async |connection| {
             let request = v1::ListJobsRequest { client: Some(Peer::this().into()) };
             let answer = connection.client.list_jobs(request).await.map_err(|status| connection.error(status))?;
-            Ok(answer.into_inner().jobs.into_iter().map(job).collect())
+            answer.into_inner().jobs.into_iter().map(job).collect()
         })
     }
 
@@ -112,17 +115,17 @@ impl Grid {
         // The question is asked on this thread, which may well be one of another runtime's; the connection lives on the client's.
         let url = self.url().to_owned();
         let _entered = connection::runtime().enter();
-        pollster::block_on(async {
+        block_on(async {
             let mut connection = Connection::open(url).await?;
             ask(&mut connection).await
         })
     }
 }
 
-fn node(it: list_nodes_response::Node) -> NodeInfo {
+fn node(it: list_nodes_response::Node) -> Result<NodeInfo> {
     let (capacity, taken) = (resources(it.capacity), resources(it.taken));
-    NodeInfo {
-        id: convert::node_id(&it.node_id).map(|id| id.to_string()).unwrap_or_default(),
+    Ok(NodeInfo {
+        id: convert::node_id(&it.node_id).map_err(malformed)?,
         name: it.name,
         version: it.version,
         cpus: cpus(capacity),
@@ -132,13 +135,13 @@ fn node(it: list_nodes_response::Node) -> NodeInfo {
         running: it.running,
         leaving: it.leaving,
         joined_seconds_ago: Duration::from_millis(it.joined_ms_ago).as_secs_f64(),
-    }
+    })
 }
 
-fn job(it: list_jobs_response::Job) -> JobInfo {
+fn job(it: list_jobs_response::Job) -> Result<JobInfo> {
     let slot = resources(it.slot);
-    JobInfo {
-        id: convert::job_id(&it.job_id).map(|id| id.to_string()).unwrap_or_default(),
+    Ok(JobInfo {
+        id: convert::job_id(&it.job_id).map_err(malformed)?,
         name: it.name,
         function: it.function,
         calls_ended: it.calls_ended,
@@ -150,7 +153,15 @@ fn job(it: list_jobs_response::Job) -> JobInfo {
         opened_seconds_ago: Duration::from_millis(it.opened_ms_ago).as_secs_f64(),
         cpus: cpus(slot),
         memory_bytes: slot.memory_bytes,
-    }
+    })
+}
+
+fn malformed(invalid: InvalidMessage) -> Error {
+    Error::Grid(GridError::InvalidRequest { reason: invalid.to_string() })
+}
+
+fn as_text<S: Serializer>(id: &impl ToString, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(&id.to_string())
 }
 
 fn resources(it: Option<v1::Resources>) -> Resources {

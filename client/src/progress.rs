@@ -1,10 +1,11 @@
 //! What a job tells people on stderr while it runs: a line that shows how far it is, and a last one that stays.
 //!
 //! The line is there only on a terminal. It goes away before anything else is written: what calls print, and whatever the program
-//! itself writes between two results. Elsewhere, no control character is ever written.
+//! itself writes between two results. Elsewhere, no control character is ever written. Of several jobs at one time, the first has
+//! the line.
 
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use tokio::task::AbortHandle;
 
 use crate::connection;
 
-/// How often the line is drawn anew.
+/// How often the line is drawn anew, and how long after its start a job has none: one that is over by then needs none.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The time over which the rate of calls is measured: long enough to be steady, short enough to follow.
@@ -28,14 +29,14 @@ pub(crate) struct Progress {
     state: Mutex<State>,
 }
 
-/// Where progress goes.
+/// What is shown.
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Show {
-    /// Nowhere.
     Nothing,
-    /// stderr, which is not a terminal: the last line only.
+    /// The last line only: stderr is not a terminal, or another job has the line.
     LastLine,
-    /// A terminal.
-    Bar(ProgressBar),
+    /// The line as well.
+    Line,
 }
 
 #[derive(Debug)]
@@ -49,8 +50,6 @@ struct State {
     waiting: Option<String>,
     /// When how many calls had ended, over the last [`RATE_TIME`].
     samples: VecDeque<(Instant, u64)>,
-    program_has_terminal: bool,
-    is_drawn: bool,
     drawing: Option<AbortHandle>,
 }
 
@@ -65,19 +64,17 @@ enum Phase {
 impl Progress {
     /// Begins to show a job. `wanted` is the user's choice; without one, progress is shown on a terminal.
     pub(crate) fn start(wanted: Option<bool>) -> Arc<Self> {
-        let is_terminal = io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let show = match (wanted, is_terminal) {
+        let show = match (wanted, is_terminal()) {
             (Some(false), _) | (None, false) => Show::Nothing,
-            (Some(true), false) => Show::LastLine,
-            (_, true) => Show::Bar(bar()),
+            (_, true) if Screen::claim() => Show::Line,
+            (Some(true), _) | (None, true) => Show::LastLine,
         };
         let progress = Arc::new(Self::new(show));
-        if let Show::Bar(_) = progress.show {
+        if show == Show::Line {
             let drawn = Arc::clone(&progress);
             let drawing = connection::runtime().spawn(async move {
-                let mut ticks = tokio::time::interval(DRAW_INTERVAL);
                 loop {
-                    ticks.tick().await;
+                    tokio::time::sleep(DRAW_INTERVAL).await;
                     // A terminal may be stopped with Ctrl-S.
                     tokio::task::block_in_place(|| drawn.draw());
                 }
@@ -97,8 +94,6 @@ impl Progress {
             nodes_max: 0,
             waiting: None,
             samples: VecDeque::new(),
-            program_has_terminal: false,
-            is_drawn: false,
             drawing: None,
         };
         Self { show, calls_done: AtomicU64::new(0), calls_failed: AtomicU64::new(0), state: Mutex::new(state) }
@@ -136,31 +131,27 @@ impl Progress {
         self.calls_done.load(Ordering::Relaxed) + self.calls_failed.load(Ordering::Relaxed)
     }
 
-    /// Whether people see here what the job waits for.
-    pub(crate) fn is_shown(&self) -> bool {
-        matches!(self.show, Show::Bar(_))
+    /// Whether people see in the line what the job waits for.
+    pub(crate) fn has_line(&self) -> bool {
+        self.show == Show::Line
     }
 
-    /// Writes something else to the terminal, above the line.
-    pub(crate) fn above<T>(&self, write: impl FnOnce() -> T) -> T {
-        let Show::Bar(bar) = &self.show else { return write() };
-        let state = self.lock();
-        if state.is_drawn { bar.suspend(write) } else { write() }
+    /// Writes something else to the terminal, where the line may be.
+    pub(crate) fn instead<T>(&self, write: impl FnOnce() -> T) -> T {
+        let _kept_off = KeptOff::new();
+        write()
     }
 
     /// The program goes on, and may write to the terminal; or it waits for the job again.
     pub(crate) fn program_has_terminal(&self, has: bool) {
-        let Show::Bar(bar) = &self.show else { return };
-        let mut state = self.lock();
-        state.program_has_terminal = has;
-        if has {
-            state.clear(bar);
+        if self.show == Show::Line {
+            Screen::lock().set_program_has_it(has);
         }
     }
 
     /// Every call has ended.
     pub(crate) fn finished(&self) {
-        self.end(|state, done, failed| finished_line(state, done, failed));
+        self.end(finished_line);
     }
 
     /// The job ended before that: it failed, or nobody wants the rest.
@@ -168,38 +159,35 @@ impl Progress {
         self.end(|state, done, failed| stopped_line(state, done + failed));
     }
 
-    #[expect(clippy::print_stderr, reason = "people are told on stderr")]
     fn end(&self, line: impl FnOnce(&State, u64, u64) -> String) {
+        let (done, failed) = (self.calls_done.load(Ordering::Relaxed), self.calls_failed.load(Ordering::Relaxed));
+        let mut state = self.lock();
+        if std::mem::replace(&mut state.phase, Phase::Over) == Phase::Over {
+            return;
+        }
+        if let Some(drawing) = state.drawing.take() {
+            drawing.abort();
+        }
+        let line = line(&state, done, failed);
+        drop(state);
+        if self.show == Show::Line {
+            Screen::lock().release();
+        }
+        if self.show != Show::Nothing {
+            self.instead(|| tell(&line));
+        }
+    }
+
+    fn draw(&self) {
+        let ended = self.calls_ended();
         let mut state = self.lock();
         if state.phase == Phase::Over {
             return;
         }
-        state.phase = Phase::Over;
-        if let Some(drawing) = state.drawing.take() {
-            drawing.abort();
-        }
-        match &self.show {
-            Show::Nothing => return,
-            Show::LastLine => {}
-            Show::Bar(bar) => state.clear(bar),
-        }
-        eprintln!("burla: {}", line(&state, self.calls_done.load(Ordering::Relaxed), self.calls_failed.load(Ordering::Relaxed)));
-    }
-
-    fn draw(&self) {
-        let Show::Bar(bar) = &self.show else { return };
-        let ended = self.calls_ended();
-        let mut state = self.lock();
-        if state.phase == Phase::Over || state.program_has_terminal {
-            return;
-        }
         let rate = state.sample(Instant::now(), ended);
-        if !state.is_drawn {
-            bar.reset();
-        }
-        bar.set_message(progress_line(&state, ended, rate));
-        bar.tick();
-        state.is_drawn = true;
+        let line = progress_line(&state, ended, rate);
+        drop(state);
+        Screen::lock().draw(line);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -207,13 +195,129 @@ impl Progress {
     }
 }
 
-impl State {
-    fn clear(&mut self, bar: &ProgressBar) {
-        if std::mem::take(&mut self.is_drawn) {
-            bar.finish_and_clear();
+/// Tells people something on a line of its own. A stderr that is gone is nobody's to tell, and no reason to fail.
+pub(crate) fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "burla: {line}");
+}
+
+/// Whether stderr is a terminal that can draw.
+fn is_terminal() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// The line on the terminal. There is one for the whole program.
+struct Screen {
+    /// There while a job has it.
+    line: Option<ProgressBar>,
+    is_drawn: bool,
+    program_has_it: bool,
+    /// Those that write something else at this moment.
+    writers: usize,
+}
+
+static SCREEN: Mutex<Screen> = Mutex::new(Screen { line: None, is_drawn: false, program_has_it: false, writers: 0 });
+
+impl Screen {
+    /// Locks stderr first: whoever holds it in the program must not wait for someone who waits for it.
+    fn lock() -> LockedScreen {
+        let stderr = io::stderr().lock();
+        LockedScreen { screen: SCREEN.lock().unwrap_or_else(PoisonError::into_inner), _stderr: stderr }
+    }
+
+    /// Takes the line for a job, if no other has it.
+    fn claim() -> bool {
+        let mut screen = Self::lock();
+        let is_free = screen.line.is_none();
+        if is_free {
+            screen.line = Some(bar());
+        }
+        is_free
+    }
+
+    fn release(&mut self) {
+        self.clear();
+        self.line = None;
+        self.program_has_it = false;
+    }
+
+    fn set_program_has_it(&mut self, has: bool) {
+        self.program_has_it = has;
+        if has {
+            self.clear();
         }
     }
 
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.is_drawn)
+            && let Some(line) = &self.line
+        {
+            line.finish_and_clear();
+        }
+    }
+
+    fn draw(&mut self, text: String) {
+        if self.program_has_it || self.writers > 0 {
+            return;
+        }
+        let Some(line) = &self.line else { return };
+        if !self.is_drawn {
+            line.reset();
+        }
+        line.set_message(text);
+        line.tick();
+        self.is_drawn = true;
+    }
+}
+
+struct LockedScreen {
+    screen: MutexGuard<'static, Screen>,
+    _stderr: io::StderrLock<'static>,
+}
+
+impl std::ops::Deref for LockedScreen {
+    type Target = Screen;
+
+    fn deref(&self) -> &Screen {
+        &self.screen
+    }
+}
+
+impl std::ops::DerefMut for LockedScreen {
+    fn deref_mut(&mut self) -> &mut Screen {
+        &mut self.screen
+    }
+}
+
+/// Keeps the line off the terminal while something else is written. Nothing is locked meanwhile: what is written may be a
+/// callback of the user's, and take its time.
+struct KeptOff;
+
+impl KeptOff {
+    fn new() -> Self {
+        let mut screen = SCREEN.lock().unwrap_or_else(PoisonError::into_inner);
+        screen.writers += 1;
+        let must_clear = screen.is_drawn;
+        drop(screen);
+        if must_clear {
+            Screen::lock().clear();
+        }
+        Self
+    }
+}
+
+impl Drop for KeptOff {
+    fn drop(&mut self) {
+        SCREEN.lock().unwrap_or_else(PoisonError::into_inner).writers -= 1;
+    }
+}
+
+fn bar() -> ProgressBar {
+    // Cut to the terminal's width, whatever the width of its characters.
+    let style = ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style)
+}
+
+impl State {
     /// Calls per second of late.
     fn sample(&mut self, now: Instant, ended: u64) -> f64 {
         self.samples.push_back((now, ended));
@@ -224,12 +328,6 @@ impl State {
         let elapsed = (now - since).as_secs_f64();
         if elapsed > 0.0 { (ended - before) as f64 / elapsed } else { 0.0 }
     }
-}
-
-fn bar() -> ProgressBar {
-    // Cut to the terminal's width, whatever the width of its characters.
-    let style = ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-    ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(style)
 }
 
 fn progress_line(state: &State, ended: u64, rate: f64) -> String {
@@ -249,18 +347,17 @@ fn progress_line(state: &State, ended: u64, rate: f64) -> String {
     line += &format!(", {} running on {}", state.running, nodes(state.nodes));
     if rate > 0.0 {
         line += &format!(", {}/s", number(rate));
-        if let Some(total) = state.total {
-            line += &format!(", {} left", time(Duration::from_secs_f64(total.saturating_sub(ended) as f64 / rate)));
-        }
+        // Some iterators say that they have more than can ever be.
+        let left = state.total.and_then(|total| Duration::try_from_secs_f64(total.saturating_sub(ended) as f64 / rate).ok());
+        line += &left.map(|left| format!(", {} left", time(left))).unwrap_or_default();
     }
     line
 }
 
 fn finished_line(state: &State, done: u64, failed: u64) -> String {
-    let elapsed = state.started.elapsed();
     let calls = if failed == 0 { format!("{done} calls done") } else { format!("{done} calls done and {failed} failed") };
     let on = if state.nodes_max > 0 { format!(" on {}", nodes(state.nodes_max)) } else { String::new() };
-    format!("{calls} in {}{on}", time(elapsed))
+    format!("{calls} in {}{on}", time(state.started.elapsed()))
 }
 
 fn stopped_line(state: &State, ended: u64) -> String {
@@ -310,6 +407,8 @@ mod tests {
         let mut running = state(Phase::Running);
         assert_eq!(progress_line(&running, 0, 0.0), "0/1000 done, 8 running on 4 nodes");
         assert_eq!(progress_line(&running, 250, 12.5), "250/1000 done, 8 running on 4 nodes, 12/s, 60 s left");
+        running.total = Some(u64::MAX);
+        assert!(progress_line(&running, 250, 0.1).ends_with("0.1/s"), "an iterator may claim anything");
         running.total = None;
         assert_eq!(progress_line(&running, 250, 2.5), "250 done, 8 running on 4 nodes, 2.5/s");
         running.waiting = Some("no node has joined".to_owned());

@@ -152,7 +152,10 @@ where
                 Poll::Ready(Some(Err(error)))
             }
             // Nobody but `abort` aborts the task, so it panicked: in the user's callback, or in a bug of ours.
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            Err(panicked) => {
+                self.progress.stopped();
+                std::panic::resume_unwind(panicked.into_panic())
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use burla_types::OutputStream;
 #[non_exhaustive]
 pub enum Stdout {
     /// Lines appear on this program's stdout and stderr, whole, while the calls run. They are written by another thread, so do
-    /// not hold a lock of `std::io::stdout()` over the job: that thread would wait for it, and the job with it.
+    /// not hold a lock of `std::io::stdout()` or `stderr()` over the job: that thread would wait for it, and the job with it.
     #[default]
     Inherit,
     /// The same, each line after the index of its call: `[7] text`.

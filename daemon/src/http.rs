@@ -34,7 +34,7 @@ const CONNECTIONS_MAX: usize = 32;
 
 /// How long a connection may last, so that peers that have gone silent do not use up [`CONNECTIONS_MAX`]. Some intervals of
 /// scraping, which opens another when one was closed.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The media type of what `prometheus_client` writes.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -93,6 +93,14 @@ pub enum PrepareError {
         /// Why not.
         reason: String,
     },
+    /// This node failed at it; another may not.
+    #[error("component {digest} cannot be made ready here")]
+    Node {
+        /// Which one.
+        digest: Digest,
+        /// Why not.
+        source: anyhow::Error,
+    },
 }
 
 /// Runs calls on threads of its own.
@@ -162,13 +170,14 @@ impl Executor {
         };
         let prepared = cell.get_or_try_init(|| async {
             let unusable = |error: anyhow::Error| PrepareError::Unusable { digest, reason: format!("{error:#}") };
+            let failed = |source: anyhow::Error| PrepareError::Node { digest, source };
             let this = Arc::clone(self);
-            if let Some(prepared) = blocking(move || this.load(digest)).await.map_err(unusable)? {
+            if let Some(prepared) = blocking(move || this.load(digest)).await.map_err(failed)? {
                 return Ok(prepared);
             }
             let bytes = fetch.await.map_err(|error| PrepareError::Fetch { digest, source: error.into() })?;
             let this = Arc::clone(self);
-            blocking(move || this.compile(digest, &bytes)).await.and_then(|compiled| compiled).map_err(unusable)
+            blocking(move || this.compile(digest, &bytes)).await.map_err(failed)?.map_err(unusable)
         });
         prepared.await.cloned()
     }
@@ -204,7 +213,13 @@ impl Executor {
         let _running = Running::new(&self.metrics);
         let started = Instant::now();
         let output = CallOutput::new(printer);
-        let attempt = self.attempt(&call, &output, reservation);
+        let overdraft = reservation.overdraft();
+        let attempt = async {
+            tokio::select! {
+                attempted = self.attempt(&call, &output, reservation) => attempted,
+                () = overdraft.called_in() => Attempted { node_was_short: true, ..Attempted::without_instance(node_is_short()) },
+            }
+        };
         let ended = match call.limits.wall_time_max {
             None => attempt.await,
             Some(wall_time_max) => tokio::time::timeout(wall_time_max, attempt)
@@ -259,7 +274,7 @@ impl Executor {
                 truncate(&mut message, TEXT_BYTES_MAX);
                 Outcome::Refused { message }
             }
-            Err(_) if store.data().memory.node_is_short => Outcome::Lost { reason: "its node ran short of memory".to_owned() },
+            Err(_) if store.data().memory.node_is_short => node_is_short(),
             Err(error) => trap::outcome(&error, store.data_mut(), &call.limits),
         };
         let memory = &store.data().memory;
@@ -326,6 +341,10 @@ fn done(bytes: Vec<u8>) -> Outcome {
 fn timed_out(wall_time_max: Duration) -> Outcome {
     let allowed = u64::try_from(wall_time_max.as_millis()).unwrap_or(u64::MAX);
     Outcome::Exceeded(Exceeded { limit: Limit::WallTime, allowed, wanted: None })
+}
+
+fn node_is_short() -> Outcome {
+    Outcome::Lost { reason: "its node ran short of memory".to_owned() }
 }
 
 fn node_failed(act: &str, error: &dyn std::fmt::Display) -> Outcome {

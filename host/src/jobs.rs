@@ -114,7 +114,11 @@ impl Jobs {
                     job.lock().component = Some(component);
                     job.fill_slots(&slots);
                 }
-                Err(error) => outbound.push(Report::Unusable(id, with_causes(&error))),
+                Err(error) => {
+                    let node_trouble = !matches!(error, PrepareError::Unusable { .. });
+                    tracing::warn!(job = %id, error = %with_causes(&error), node_trouble, "cannot make a component ready");
+                    outbound.push(Report::Unusable { job: id, reason: with_causes(&error), node_trouble });
+                }
             }
         });
     }
@@ -132,11 +136,14 @@ impl Jobs {
 
     /// Adds calls of the job, to be run in order as slots come free.
     pub(crate) fn run(&self, id: JobId, calls: impl IntoIterator<Item = WaitingCall>) {
+        let leaving = self.leaving.load(Ordering::Relaxed);
         self.with(id, |job| {
             job.lock().waiting.extend(calls);
-            job.fill_slots(&self.slots());
+            if !leaving {
+                job.fill_slots(&self.slots());
+            }
         });
-        if self.leaving.load(Ordering::Relaxed) {
+        if leaving {
             self.recall(id);
         }
     }

@@ -1,14 +1,19 @@
 //! The node's memory, as calls have it: what is reserved for each, and what some take beyond that.
 //!
 //! A call whose user gave no `func_ram` may use 4 GiB, and a fraction of that is reserved for it, since hardly any call needs so
-//! much. Those that do take what nobody has reserved. When there is none left, the node admits no more calls, and one that wants
-//! more than was reserved for it is stopped, to be run again with all that it may have; one that stays within its reservation
-//! never is.
+//! much. Those that do take what nobody has reserved. When there is none left, a call that wants more than was reserved for it is
+//! stopped, to be run again with all that it may have; and when another waits to have its own reserved, the one that is furthest
+//! above its reservation is. One that stays within its reservation never is stopped.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+
+/// How long a call waits for what is to be reserved for it before another is stopped. Most calls that are above their reservation
+/// are about to end.
+const RESERVE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// All memory that calls may have together.
 #[derive(Debug)]
@@ -16,11 +21,28 @@ pub(crate) struct NodeMemory {
     capacity_bytes: u64,
     held_bytes: AtomicU64,
     freed: Notify,
+    /// Calls that have more than was reserved for them.
+    overdrawn: Mutex<Vec<Weak<Overdraft>>>,
+}
+
+/// What a call has beyond its reservation.
+#[derive(Debug, Default)]
+pub(crate) struct Overdraft {
+    bytes: AtomicU64,
+    stop: Notify,
+}
+
+impl Overdraft {
+    /// Completes when the call has to end, because another needs what is its own.
+    pub(crate) async fn called_in(&self) {
+        // A permit is kept for who asks later.
+        self.stop.notified().await;
+    }
 }
 
 impl NodeMemory {
     pub(crate) fn new(capacity_bytes: u64) -> Arc<Self> {
-        Arc::new(Self { capacity_bytes, held_bytes: AtomicU64::new(0), freed: Notify::new() })
+        Arc::new(Self { capacity_bytes, held_bytes: AtomicU64::new(0), freed: Notify::new(), overdrawn: Mutex::default() })
     }
 
     /// What calls hold, reserved or used, whichever is more.
@@ -37,10 +59,27 @@ impl NodeMemory {
             // Registered before looking, so that what changes in between is not missed.
             freed.as_mut().enable();
             if self.take(bytes) {
-                return Reservation { memory: Arc::clone(self), reserved_bytes: bytes, held_bytes: bytes };
+                let overdraft = Arc::default();
+                return Reservation { memory: Arc::clone(self), reserved_bytes: bytes, held_bytes: bytes, overdraft };
             }
-            freed.await;
+            if tokio::time::timeout(RESERVE_PATIENCE, freed).await.is_err() {
+                self.call_in();
+            }
         }
+    }
+
+    /// Stops the call that is furthest above its reservation.
+    fn call_in(&self) {
+        let mut overdrawn = self.overdrawn();
+        overdrawn.retain(|overdraft| overdraft.strong_count() > 0);
+        let furthest = overdrawn.iter().filter_map(Weak::upgrade).max_by_key(|overdraft| overdraft.bytes.load(Ordering::Relaxed));
+        if let Some(furthest) = furthest {
+            furthest.stop.notify_one();
+        }
+    }
+
+    fn overdrawn(&self) -> MutexGuard<'_, Vec<Weak<Overdraft>>> {
+        self.overdrawn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take(&self, bytes: u64) -> bool {
@@ -55,6 +94,7 @@ pub(crate) struct Reservation {
     memory: Arc<NodeMemory>,
     reserved_bytes: u64,
     held_bytes: u64,
+    overdraft: Arc<Overdraft>,
 }
 
 /// Why a call cannot have more.
@@ -73,7 +113,11 @@ impl Reservation {
             return Ok(());
         }
         if self.memory.take(total_bytes - self.held_bytes) {
+            if self.held_bytes <= self.reserved_bytes {
+                self.memory.overdrawn().push(Arc::downgrade(&self.overdraft));
+            }
             self.held_bytes = total_bytes;
+            self.overdraft.bytes.store(total_bytes - self.reserved_bytes, Ordering::Relaxed);
             return Ok(());
         }
         let has_all = self.reserved_bytes >= self.memory.capacity_bytes;
@@ -84,10 +128,19 @@ impl Reservation {
     pub(crate) fn capacity_bytes(&self) -> u64 {
         self.memory.capacity_bytes
     }
+
+    /// What the call has beyond this.
+    pub(crate) fn overdraft(&self) -> Arc<Overdraft> {
+        Arc::clone(&self.overdraft)
+    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        if self.held_bytes > self.reserved_bytes {
+            let mut overdrawn = self.memory.overdrawn();
+            overdrawn.retain(|overdraft| !std::ptr::eq(overdraft.as_ptr(), Arc::as_ptr(&self.overdraft)));
+        }
         self.memory.held_bytes.fetch_sub(self.held_bytes, Ordering::Relaxed);
         self.memory.freed.notify_waiters();
     }
@@ -107,24 +160,40 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_call_may_take_what_nobody_has_reserved_and_no_more() {
+    #[tokio::test]
+    async fn what_is_reserved_is_had_from_who_has_most_beyond_its_own() {
         let memory = NodeMemory::new(100);
-        let mut greedy = now(memory.reserve(10)).unwrap();
-        let modest = now(memory.reserve(30)).unwrap();
+        let (mut modest, mut greedy) = (memory.reserve(10).await, memory.reserve(10).await);
+        assert_eq!((modest.grow(20), greedy.grow(60)), (Ok(()), Ok(())));
+        let (modest_is_stopped, greedy_is_stopped) = (modest.overdraft(), greedy.overdraft());
+        let waiting = memory.reserve(50);
+        let called_in = async {
+            greedy_is_stopped.called_in().await;
+            drop(greedy);
+        };
+        let (reserved, ()) = tokio::join!(waiting, called_in);
+        assert_eq!(reserved.held_bytes, 50);
+        assert!(now(modest_is_stopped.called_in()).is_none());
+        assert_eq!(memory.overdrawn().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_call_may_take_what_nobody_has_reserved_and_no_more() {
+        let memory = NodeMemory::new(100);
+        let mut greedy = memory.reserve(10).await;
+        let modest = memory.reserve(30).await;
         assert_eq!(greedy.grow(70), Ok(()));
         assert_eq!(greedy.grow(71), Err(NoMemory::Short));
-        assert!(now(memory.reserve(1)).is_none(), "no more are admitted");
         drop(modest);
         assert_eq!(greedy.grow(100), Ok(()));
         drop(greedy);
         assert_eq!(memory.held_bytes(), 0);
     }
 
-    #[test]
-    fn what_the_whole_node_does_not_have_is_not_waited_for() {
+    #[tokio::test]
+    async fn what_the_whole_node_does_not_have_is_not_waited_for() {
         let memory = NodeMemory::new(100);
-        let mut all = now(memory.reserve(u64::MAX)).unwrap();
+        let mut all = memory.reserve(u64::MAX).await;
         assert_eq!(all.grow(100), Ok(()));
         assert_eq!(all.grow(101), Err(NoMemory::TooLittle));
     }

@@ -20,8 +20,13 @@ const GATHERED_BYTES_MAX: usize = 16 << 20;
 pub(crate) enum Report {
     /// About a call.
     Call(CallNews),
-    /// The job's component cannot be run, here or anywhere.
-    Unusable(JobId, String),
+    /// The job's component cannot be made ready.
+    Unusable {
+        job: JobId,
+        reason: String,
+        /// Another node may do better.
+        node_trouble: bool,
+    },
     /// Calls of the job that the node gives back.
     Returned(JobId, Vec<(u64, Attempt)>, ReturnReason),
     /// The node is about to leave.
@@ -55,7 +60,7 @@ pub(crate) enum Batch {
     /// About calls of one job.
     Calls(JobId, Vec<CallNews>),
     /// See [`Report::Unusable`].
-    Unusable(JobId, String),
+    Unusable { job: JobId, reason: String, node_trouble: bool },
     /// See [`Report::Returned`].
     Returned(JobId, Vec<(u64, Attempt)>, ReturnReason),
     /// See [`Report::Leaving`].
@@ -144,9 +149,9 @@ impl Outbound {
         let first = queue.reports.pop_front()?;
         let first_bytes = first.wire_bytes();
         let batch = match first {
-            Report::Unusable(job, reason) => {
+            Report::Unusable { job, reason, node_trouble } => {
                 queue.bytes -= first_bytes;
-                Batch::Unusable(job, reason)
+                Batch::Unusable { job, reason, node_trouble }
             }
             Report::Returned(job, calls, reason) => {
                 queue.bytes -= first_bytes;
@@ -162,7 +167,7 @@ impl Outbound {
                 let mut calls = vec![first];
                 let fits = |report: &mut Report, bytes| match report {
                     Report::Call(news) => news.job == job && !batch_is_full(bytes, &news.report),
-                    Report::Unusable(..) | Report::Returned(..) | Report::Leaving => false,
+                    Report::Unusable { .. } | Report::Returned(..) | Report::Leaving => false,
                 };
                 while let Some(Report::Call(news)) = queue.reports.pop_front_if(|report| fits(report, bytes)) {
                     bytes += news.report.wire_bytes();
@@ -189,7 +194,7 @@ impl WireSize for Report {
     fn payload_bytes(&self) -> usize {
         match self {
             Self::Call(news) => news.report.payload_bytes(),
-            Self::Unusable(_, reason) => reason.len(),
+            Self::Unusable { reason, .. } => reason.len(),
             Self::Returned(_, calls, _) => calls.len() * size_of::<(u64, Attempt)>(),
             Self::Leaving => 0,
         }

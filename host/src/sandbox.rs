@@ -96,14 +96,12 @@ const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 
 impl MemoryCap {
     fn new(bytes_max: u64, reservation: Reservation) -> Self {
-        // A call cannot have what its node has not.
-        let bytes_max = bytes_max.min(reservation.capacity_bytes());
         Self { bytes_max, bytes: 0, reservation, node_is_short: false, bytes_peak: 0, bytes_denied: None }
     }
 
-    /// What the call may have.
+    /// What the call may have: not what its node has not.
     pub(crate) fn bytes_max(&self) -> u64 {
-        self.bytes_max
+        self.bytes_max.min(self.reservation.capacity_bytes())
     }
 
     /// Whether the guest may have more. An error ends it: a guest that was told no would go on differently than on another node.
@@ -125,6 +123,8 @@ impl MemoryCap {
                 return Err(wasmtime::Error::msg("the node is short of memory"));
             }
         }
+        // What it was denied before, it could do without.
+        self.bytes_denied = None;
         self.bytes = total;
         self.bytes_peak = self.bytes_peak.max(total);
         Ok(true)

@@ -167,7 +167,9 @@ async fn fetch(mut client: NodeApiClient<Channel>, digest: Digest) -> Result<Byt
 fn message(batch: Batch) -> NodeMessage {
     let job_bytes = |job: JobId| convert::job_id_bytes(job);
     let message = match batch {
-        Batch::Unusable(job, reason) => node_message::Message::Unusable(v1::JobUnusable { job_id: job_bytes(job), reason }),
+        Batch::Unusable { job, reason, node_trouble } => {
+            node_message::Message::Unusable(v1::JobUnusable { job_id: job_bytes(job), reason, node_trouble })
+        }
         Batch::Leaving => node_message::Message::Leaving(v1::Leaving {}),
         Batch::Returned(job, calls, reason) => {
             let reason = match reason {

@@ -19,7 +19,8 @@ pub(crate) fn outcome(error: &wasmtime::Error, sandbox: &mut Sandbox, limits: &L
         return exceeded(Limit::Fuel, limits.fuel_max.unwrap_or(u64::MAX), None);
     }
     // A guest that was denied memory aborts, and an instance whose first memory is over the cap is not even made.
-    let aborted = trap.is_none() || trap == Some(&Trap::UnreachableCodeReached);
+    let exited = error.downcast_ref::<I32Exit>().is_some();
+    let aborted = (trap.is_none() && !exited) || trap == Some(&Trap::UnreachableCodeReached);
     if let (true, Some(wanted)) = (aborted, sandbox.memory.bytes_denied) {
         return exceeded(Limit::Memory, sandbox.memory.bytes_max(), Some(wanted));
     }

@@ -20,19 +20,25 @@ const COMPONENTS_BYTES_MAX: u64 = 8 << 30;
 /// Descriptions that are kept in memory, so that a component is read and hashed once and not with every job.
 const DESCRIBED_MAX: NonZero<usize> = NonZero::new(1024).expect("not zero");
 
+/// Components whose bytes are kept in memory after a download: of the largest size, a quarter of a GiB.
+const RECENT_MAX: NonZero<usize> = NonZero::new(4).expect("not zero");
+
 /// Where components are kept between jobs and restarts.
 #[derive(Debug)]
 pub struct Components {
     blobs: BlobDir,
     metrics: Arc<Metrics>,
     described: Mutex<LruCache<Digest, Arc<Description>>>,
+    /// What was downloaded last, so that a thousand nodes which start a job do not each hold a copy.
+    recent: Mutex<LruCache<Digest, Bytes>>,
 }
 
 impl Components {
     /// Opens the store below `data_dir`.
     pub fn open(data_dir: &Path, metrics: Arc<Metrics>) -> io::Result<Self> {
         let blobs = BlobDir::open(data_dir.join("components"), COMPONENTS_BYTES_MAX)?;
-        Ok(Self { blobs, metrics, described: Mutex::new(LruCache::new(DESCRIBED_MAX)) })
+        let recent = Mutex::new(LruCache::new(RECENT_MAX));
+        Ok(Self { blobs, metrics, recent, described: Mutex::new(LruCache::new(DESCRIBED_MAX)) })
     }
 
     /// Whether the component is here, whole. One that was altered on disk counts as missing, so that it is uploaded again.
@@ -54,6 +60,17 @@ impl Components {
 
     fn described(&self) -> MutexGuard<'_, LruCache<Digest, Arc<Description>>> {
         self.described.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bytes of a component for a node that downloads it.
+    pub(crate) fn download(&self, digest: Digest) -> Result<Bytes, GridError> {
+        let recent = || self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = recent().get(&digest) {
+            return Ok(bytes.clone());
+        }
+        let bytes = self.get(digest)?;
+        recent().put(digest, bytes.clone());
+        Ok(bytes)
     }
 
     /// The bytes of a component, which are what their digest says.

@@ -19,10 +19,11 @@ mod placement;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use burla_proto::WireSize;
 use burla_proto::convert::CallReport;
-use burla_types::{Attempt, GridError, JobId, NodeId, Outcome, Resources};
+use burla_types::{GridError, JobId, NodeId, Outcome, Resources};
 
 use event::{
     Action, CallNews, CallToRun, CallUpdate, CallsReturned, ClientUpdate, Event, JobSpec, JobSummary, NodeCommand, NodeSpec,
@@ -33,7 +34,15 @@ use lease::SentCall;
 use node::Node;
 
 /// How many times a call may lose its node before it counts as lost itself: it may well be what kills them.
-const ATTEMPTS_MAX: Attempt = Attempt(3);
+const LOSSES_MAX: u32 = 3;
+
+/// How long a job keeps off a node that lost one of its calls by its own fault. Long enough for others to do the work; where there
+/// are none, three tries have some time between them.
+const AVOID_TIME: Duration = Duration::from_secs(1);
+
+/// How many times nodes may fail to make a job's component ready, with no call ended in between, before the job fails: by then
+/// each of them, or the same again and again, has had trouble with it.
+const TROUBLES_MAX: u32 = 8;
 
 /// All nodes and all open jobs.
 #[derive(Debug, Default)]
@@ -60,8 +69,8 @@ impl Grid {
             Event::JobOpened(id, spec) => self.job_opened(id, spec),
             Event::InputsArrived(id, inputs) => {
                 self.with_job(id, |grid, job| {
-                    // One that has slots gets others as time goes by; one that has none is not made to wait for that.
-                    grid.out_of_balance |= job.slots_held() == 0;
+                    // Its first inputs, or the first for a while, do not wait for the next tick.
+                    grid.out_of_balance |= job.slots_held() == 0 && !job.has_pending();
                     job.add_inputs(inputs);
                     grid.fill_all(job);
                 });
@@ -71,6 +80,7 @@ impl Grid {
             Event::CallsReturned(node, id, returned) => {
                 self.with_job(id, |grid, job| grid.calls_returned(job, node, &returned));
             }
+            Event::NodeTroubled(node, id, reason) => self.with_job(id, |grid, job| grid.node_troubled(job, node, reason)),
             Event::JobFailed(id, error) => {
                 if let Some(job) = self.jobs.remove(&id) {
                     self.end_job(job, Err(error));
@@ -172,7 +182,9 @@ impl Grid {
         act(self, &mut job);
         self.release_idle_slots(&mut job);
         self.control_flow(&mut job);
-        if job.is_finished() {
+        if let Some(error) = job.failed.take() {
+            self.end_job(job, Err(error));
+        } else if job.is_finished() {
             let elapsed = self.now.0.saturating_sub(job.opened.0);
             let summary = JobSummary { calls: job.calls_ended, calls_failed: job.calls_failed, elapsed };
             self.end_job(job, Ok(summary));
@@ -196,9 +208,11 @@ impl Grid {
             let input = match here {
                 // It has ended elsewhere; this only makes its slot free.
                 Some(SentCall { input: None, .. }) => continue,
-                // The node's own trouble; another, or the same a moment later, may do better.
-                Some(SentCall { input: Some(input), attempt }) if lost && attempt < ATTEMPTS_MAX => {
-                    job.requeue(CallToRun { index: news.index, attempt: attempt.next(), input });
+                // The node's own trouble; another, or the same a while later, may do better.
+                Some(SentCall { input: Some(input), attempt, losses, .. }) if lost && losses + 1 < LOSSES_MAX => {
+                    let (index, attempt, losses) = (news.index, attempt.next(), losses + 1);
+                    job.requeue(CallToRun { index, attempt, losses, input });
+                    self.keep_off(job, node, &news.report);
                     continue;
                 }
                 Some(SentCall { input: Some(input), .. }) => input,
@@ -211,15 +225,46 @@ impl Grid {
             };
             let failed = !matches!(news.report, CallReport::Ended { outcome: Outcome::Done(_), .. });
             let slot_before = job.slot();
-            if job.learn(&news) {
+            if !lost && job.learn(&news) {
                 self.adjust_reservations(job, slot_before);
             }
-            job.call_ended(input.len(), failed);
+            job.call_ended(news.index, input.len(), failed);
             updates.push(CallUpdate { index: news.index, report: news.report });
         }
         self.tell_client(job, updates);
         self.settle(job, node);
         self.fill(job, node);
+    }
+
+    /// A node lost a call by its own fault: the job takes its slots there away, and keeps off it for a while.
+    fn keep_off(&mut self, job: &mut Job, node: NodeId, report: &CallReport) {
+        let CallReport::Ended { outcome: Outcome::Lost { reason }, .. } = report else { return };
+        job.avoid(node, Timestamp(self.now.0 + AVOID_TIME), reason.clone());
+        let slots = job.leases.get(&node).map_or(0, |lease| lease.slots);
+        self.revoke(job, node, slots);
+    }
+
+    /// A node could not make the component ready. What was sent there has not begun, and goes elsewhere.
+    fn node_troubled(&mut self, job: &mut Job, node: NodeId, reason: String) {
+        if job.troubles + 1 >= TROUBLES_MAX {
+            job.failed = Some(GridError::InvalidComponent { reason });
+            return;
+        }
+        job.avoid(node, Timestamp(self.now.0 + AVOID_TIME), reason);
+        let Some(lease) = job.leases.remove(&node) else { return };
+        let slot = job.slot();
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.give_back(slot, lease.held);
+        }
+        self.actions.push(Action::ToNode(node, NodeCommand::StopJob(job.id)));
+        let mut sent: Vec<_> = lease.sent.into_iter().collect();
+        sent.sort_by_key(|(_, sent)| std::cmp::Reverse(sent.order));
+        for (index, SentCall { attempt, losses, input, .. }) in sent {
+            if let Some(input) = input {
+                job.reopen(CallToRun { index, attempt: attempt.next(), losses, input });
+            }
+        }
+        self.fill_all(job);
     }
 
     /// A node gave calls back. None of them has used up an attempt: they have not begun, or it was the node that fell short.
@@ -228,8 +273,8 @@ impl Grid {
         lease.recalling &= returned.reason != ReturnReason::GivenBack;
         let mut open = Vec::with_capacity(returned.calls.len());
         for (index, attempt) in &returned.calls {
-            if let Some(SentCall { attempt, input: Some(input) }) = lease.remove(*index, *attempt) {
-                open.push(CallToRun { index: *index, attempt, input });
+            if let Some(SentCall { attempt, losses, input: Some(input), .. }) = lease.remove(*index, *attempt) {
+                open.push(CallToRun { index: *index, attempt, losses, input });
             }
         }
         // From the back, so that the queue ends up in order.
@@ -238,7 +283,10 @@ impl Grid {
             let before = job.slot();
             job.reserve_all();
             self.adjust_reservations(job, before);
+            // Not to where there is no room for it: what the node has too much of is taken away first.
+            self.revoke(job, node, 1);
             self.out_of_balance = true;
+            return;
         }
         self.settle(job, node);
         self.fill_all(job);
@@ -250,19 +298,19 @@ impl Grid {
         // A node runs calls in the order it gets them, so those beyond its slots had not begun, and have lost nothing.
         let begun = lease.slots_told.unwrap_or(0).max(lease.held);
         let mut lost: Vec<_> = lease.sent.into_iter().collect();
-        lost.sort_by_key(|(index, _)| *index);
+        lost.sort_by_key(|(_, sent)| sent.order);
         let mut updates = Vec::new();
         // From the back, so that the queue ends up in order.
         for (position, (index, sent)) in lost.into_iter().enumerate().rev() {
             let Some(input) = sent.input else { continue };
-            let attempt = if (position as u64) < begun { sent.attempt.next() } else { sent.attempt };
-            if attempt <= ATTEMPTS_MAX {
+            let losses = sent.losses + u32::from((position as u64) < begun);
+            if losses < LOSSES_MAX {
                 self.requeued += 1;
-                job.requeue(CallToRun { index, attempt, input });
+                job.reopen(CallToRun { index, attempt: sent.attempt.next(), losses, input });
                 continue;
             }
-            job.call_ended(input.len(), true);
-            let reason = format!("its node went away while it ran, {} times in a row", ATTEMPTS_MAX.0);
+            job.call_ended(index, input.len(), true);
+            let reason = format!("its node went away while it ran, {LOSSES_MAX} times in a row");
             let report = CallReport::Ended { outcome: Outcome::Lost { reason }, stderr_tail: String::new() };
             updates.push(CallUpdate { index, report });
         }
@@ -301,8 +349,13 @@ impl Grid {
         let pause = job.output_must_pause();
         if pause != job.output_paused {
             job.output_paused = pause;
-            for (node, _) in job.leases.iter().filter(|(_, lease)| lease.slots_told.is_some()) {
+            for (node, lease) in job.leases.iter_mut().filter(|(_, lease)| lease.slots_told.is_some()) {
                 self.actions.push(Action::ToNode(*node, NodeCommand::SetOutputPaused(job.id, pause)));
+                // What has not begun would end, too, and add to what the client leaves untaken.
+                if pause && lease.waiting() > 0 && !lease.recalling {
+                    lease.recalling = true;
+                    self.actions.push(Action::ToNode(*node, NodeCommand::RecallCalls(job.id)));
+                }
             }
             if !pause {
                 self.fill_all(job);
@@ -314,7 +367,7 @@ impl Grid {
         let mut waiting = Vec::new();
         for job in self.jobs.values() {
             let waits = job.has_pending() && job.slots_held() == 0 && !job.output_paused;
-            let reason = waits.then(|| self.waiting_reason(job.slot()));
+            let reason = waits.then(|| self.waiting_reason(job));
             if reason != job.waiting_told {
                 waiting.push((job.id, reason));
             }
@@ -327,12 +380,16 @@ impl Grid {
         }
     }
 
-    fn waiting_reason(&self, slot: Resources) -> String {
+    fn waiting_reason(&self, job: &Job) -> String {
+        let slot = job.slot();
         let cpus = |resources: Resources| resources.cpu_millis as f64 / 1000.0;
         let mib = |resources: Resources| resources.memory_bytes >> 20;
         let Some(largest) = self.largest_node() else {
             return "no node has joined the grid; start one with `burla-node --scheduler URL`".to_owned();
         };
+        if let Some(trouble) = job.trouble.as_ref().filter(|_| self.nodes.keys().all(|node| job.avoids(*node))) {
+            return format!("every node had trouble with it and is tried again in a moment: {trouble}");
+        }
         let wanted = format!("{} CPUs and {} MiB", cpus(slot), mib(slot));
         let has = format!("the largest has {} and {}", cpus(largest), mib(largest));
         if self.nodes.values().all(|node| node.leaving) {

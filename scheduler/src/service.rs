@@ -14,6 +14,8 @@ use burla_proto::{
 };
 use burla_types::{GridError, Peer};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -24,14 +26,20 @@ use crate::metrics::Metrics;
 use client_api::ClientService;
 use node_api::NodeService;
 
-/// How long the last words of a shutdown may take to reach everyone. They are a few bytes; who does not get them sees the connection
-/// close.
-const FAREWELL_TIME: Duration = Duration::from_millis(100);
+/// How long the last words of a shutdown may take to reach everyone, where the drain time is less: a client that reads slowly may
+/// have much to take yet. Who does not get them sees the connection close.
+const FAREWELL_TIME_MIN: Duration = Duration::from_secs(2);
 
-/// The server could not go on.
+/// The scheduler could not go on.
 #[derive(Debug, thiserror::Error)]
-#[error("the scheduler's server failed")]
-pub struct ServeError(#[from] tonic::transport::Error);
+pub enum ServeError {
+    /// Its server failed.
+    #[error("the scheduler's server failed")]
+    Server(#[from] tonic::transport::Error),
+    /// A bug. Without its driver a scheduler only looks alive.
+    #[error("the scheduler's driver panicked")]
+    DriverPanicked,
+}
 
 /// How a scheduler behaves.
 #[derive(Clone, Debug)]
@@ -52,12 +60,14 @@ pub async fn serve(
     let components = Arc::new(components);
     let (driver, handle) = Driver::new(metrics);
     let driver = tokio::spawn(driver.run());
+    let stop_driver = driver.abort_handle();
     let clients = ClientApiServer::new(ClientService::new(handle.clone(), Arc::clone(&components)))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let nodes = NodeApiServer::new(NodeService::new(handle.clone(), components))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let (ending, ended) = oneshot::channel::<()>();
     let server = Server::builder()
         .http2_keepalive_interval(Some(HEARTBEAT_INTERVAL))
         .http2_keepalive_timeout(Some(HEARTBEAT_TIMEOUT))
@@ -65,20 +75,31 @@ pub async fn serve(
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .add_service(clients)
         .add_service(nodes)
-        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {
+            let _ = ended.await;
+        });
     let drained = async {
         shutdown.await;
-        if tokio::time::timeout(config.drain_time, handle.drain()).await.is_err() {
+        let deadline = Instant::now() + config.drain_time;
+        if tokio::time::timeout_at(deadline, handle.drain()).await.is_err() {
             tracing::warn!(drain_time = ?config.drain_time, "jobs are still open; ending them");
-            // With the driver, everyone's streams end, and say why.
-            driver.abort();
-            tokio::time::sleep(FAREWELL_TIME).await;
+        }
+        // With the driver, everyone's streams end, and say why; the server waits for the last words to be taken.
+        stop_driver.abort();
+        drop(ending);
+        tokio::time::sleep_until(deadline.max(Instant::now() + FAREWELL_TIME_MIN)).await;
+    };
+    let driver_ended = async {
+        match driver.await {
+            Err(error) if error.is_panic() => {}
+            // It was stopped, and the others say when it is over.
+            _ => std::future::pending().await,
         }
     };
-    // A graceful shutdown would wait for connections, and those of nodes never end by themselves.
     tokio::select! {
         served = server => Ok(served?),
         () = drained => Ok(()),
+        () = driver_ended => Err(ServeError::DriverPanicked),
     }
 }
 

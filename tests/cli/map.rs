@@ -74,8 +74,18 @@ fn bad_lines_and_failed_calls_are_told_by_number() {
         assert!(text.contains(part), "no `{part}` in {text}");
     }
     assert!(text.contains("2 calls failed and 1 lines could not be used; the others are done"), "{text}");
+    let went_on = map(&grid, &["prints_and_may_fail", "--keep-going", "--indexed", "--discard-prints"], "1\n?\n3\n");
+    assert_exit(&went_on, 15);
+    let lines: Vec<Value> = stdout(&went_on).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0], json!({ "line": 1, "output": 1 }));
+    assert_eq!((&lines[1]["line"], &lines[1]["error"]["kind"]), (&json!(2), &json!("bad_line")));
+    assert_eq!(lines[2]["error"], json!({ "kind": "failed", "message": "three is not allowed", "causes": [] }));
     let went_on = map(&grid, &["doubles", "--keep-going"], "1\n?\n");
     assert_exit(&went_on, 16);
+    // What cannot be read is no bad line.
+    let unread = map(&grid, &["doubles", "--keep-going", "--inputs", "/"], "");
+    assert_exit(&unread, 1);
+    assert!(stderr(&unread).contains("cannot read /"), "{}", stderr(&unread));
 }
 
 #[test]
@@ -174,7 +184,12 @@ fn programs_find_a_grid_that_stays() {
     assert!(stdout(&here(&["nodes"]).output().unwrap()).starts_with("NODE "));
 
     // A program that was started by hand, a job that is canceled by hand.
-    assert_exit(&here(&["build", "--quiet", "-p", "hello"]).output().unwrap(), 0);
+    assert_exit(&here(&["run", "--quiet", "-p", "hello"]).output().unwrap(), 0);
+    let mut hello = Command::new(root().join("target/debug/hello"));
+    let hello = hello.env_remove("BURLA_URL").env_remove("BURLA_COMPONENT").env("XDG_RUNTIME_DIR", folder.path());
+    let hello = hello.output().unwrap();
+    assert_exit(&hello, 0);
+    assert!(stdout(&hello).ends_with("[2, 4, 6]\n"));
     let component = guests();
     let mut map = here(&["map", component.to_str().unwrap(), "sleeps_or_fails", "--name", "sleepers"]);
     let job = fed(&mut map, "false\n");
@@ -203,7 +218,7 @@ fn programs_find_a_grid_that_stays() {
 fn what_a_grid_that_crashed_has_left_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     up(folder.path()).kill();
-    assert!(folder.path().join("burla/up").exists());
+    assert_eq!(std::fs::read_dir(folder.path().join("burla")).unwrap().count(), 1);
     let none = command(root(), &["nodes"]).env("XDG_RUNTIME_DIR", folder.path()).output().unwrap();
     assert_exit(&none, 14);
     up(folder.path());

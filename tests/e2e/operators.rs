@@ -102,13 +102,14 @@ fn nodes_and_jobs_are_listed_and_jobs_canceled() {
         remote_parallel_map(failing::sleeps_or_fails, vec![false; 10]).name("a long one").grid(&on).run()
     });
     until("all slots are taken", || grid.grid.nodes().unwrap().iter().all(|node| node.running == 2));
+    until("all inputs are there", || grid.grid.jobs().unwrap()[0].inputs_closed);
     let nodes = grid.grid.nodes().unwrap();
     assert_eq!(nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["node-0", "node-1"]);
     assert!(nodes.iter().all(|node| (node.cpus, node.cpus_taken) == (2.0, 2.0)), "{nodes:?}");
     let jobs = grid.grid.jobs().unwrap();
     let [open] = jobs.as_slice() else { panic!("{jobs:?}") };
     assert_eq!((open.name.as_str(), open.inputs, open.inputs_closed, open.running), ("a long one", 10, true, 4));
-    let id = open.id.parse().unwrap();
+    let id = open.id;
     grid.grid.cancel(id).unwrap();
     let canceled = job.join().unwrap().unwrap_err();
     assert!(matches!(canceled, Error::JobCanceled { by: CanceledBy::Operator, calls_ended: 0 }), "{canceled:?}");

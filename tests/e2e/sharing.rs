@@ -2,25 +2,46 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use burla::remote_parallel_map;
+use burla::{Grid, remote_parallel_map};
 use burla_test_guests::{behaviour, typed};
-use burla_tests::LocalGrid;
+use burla_tests::{LocalGrid, PATIENCE};
 
-/// A job without end on all of the grid, until it is dropped.
-fn beside_an_endless_job(grid: &LocalGrid, milliseconds: u64, work: impl FnOnce()) {
-    let (done, on) = (AtomicBool::new(false), &grid.grid);
+/// Says that it is enough, also when a test fails.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A job without end on all of the grid, until the work beside it is done.
+fn beside_an_endless_job(on: &Grid, milliseconds: u64, work: impl FnOnce() + Send) {
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let (sender, started) = std::sync::mpsc::channel();
         let endless = scope.spawn({
             let done = &done;
             move || {
                 let slept = remote_parallel_map(behaviour::sleeps, std::iter::repeat(milliseconds)).grid(on).generator();
-                slept.unwrap().take_while(|_| !done.load(Ordering::Relaxed)).inspect(|_| drop(sender.send(()))).count()
+                slept
+                    .unwrap()
+                    .take_while(|_| !done.load(Ordering::Relaxed))
+                    .inspect(|_| {
+                        let _ = sender.send(());
+                    })
+                    .count()
             }
         });
+        let enough = Done(&done);
         started.recv().unwrap();
-        work();
-        done.store(true, Ordering::Relaxed);
+        let (sender, worked) = std::sync::mpsc::channel();
+        scope.spawn(move || {
+            work();
+            sender.send(())
+        });
+        worked.recv_timeout(PATIENCE).expect("the work is done while the other job goes on");
+        drop(enough);
         assert!(endless.join().unwrap() > 0);
     });
 }
@@ -28,8 +49,9 @@ fn beside_an_endless_job(grid: &LocalGrid, milliseconds: u64, work: impl FnOnce(
 #[test]
 fn a_small_job_ends_while_a_large_one_has_the_grid() {
     let grid = LocalGrid::start(2);
-    beside_an_endless_job(&grid, 20, || {
-        let outputs = remote_parallel_map(typed::doubles, 0..100).grid(&grid.grid).run().unwrap();
+    let on = &grid.grid;
+    beside_an_endless_job(on, 20, || {
+        let outputs = remote_parallel_map(typed::doubles, 0..100).grid(on).run().unwrap();
         assert_eq!(outputs[99], 198);
     });
 }
@@ -38,9 +60,10 @@ fn a_small_job_ends_while_a_large_one_has_the_grid() {
 fn jobs_take_turns_on_a_single_slot() {
     let mut grid = LocalGrid::start(0);
     grid.add_node(&["--cpus", "1"]);
-    beside_an_endless_job(&grid, 1, || {
-        beside_an_endless_job(&grid, 1, || {
-            assert_eq!(remote_parallel_map(typed::doubles, 0..50).grid(&grid.grid).run().unwrap().len(), 50);
+    let on = &grid.grid;
+    beside_an_endless_job(on, 1, || {
+        beside_an_endless_job(on, 1, || {
+            assert_eq!(remote_parallel_map(typed::doubles, 0..50).grid(on).run().unwrap().len(), 50);
         });
     });
 }
@@ -49,8 +72,9 @@ fn jobs_take_turns_on_a_single_slot() {
 fn a_call_that_needs_the_whole_node_gets_it_beside_many_small_ones() {
     let mut grid = LocalGrid::start(0);
     grid.add_node(&["--cpus", "4"]);
-    beside_an_endless_job(&grid, 5, || {
-        assert_eq!(remote_parallel_map(typed::doubles, [1, 2]).func_cpu(4.0).grid(&grid.grid).run().unwrap(), [2, 4]);
+    let on = &grid.grid;
+    beside_an_endless_job(on, 5, || {
+        assert_eq!(remote_parallel_map(typed::doubles, [1, 2]).func_cpu(4.0).grid(on).run().unwrap(), [2, 4]);
     });
 }
 

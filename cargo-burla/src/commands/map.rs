@@ -7,14 +7,14 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use burla::raw::{self, Options, RawCalls};
-use burla::{CallError, Grid, Stdout};
+use burla::{CallError, CallErrorKind, Grid, Limit, Stdout};
 use burla_types::LIMIT_PAYLOAD_BYTES_MAX;
 use bytes::Bytes;
 use futures_core::Stream;
@@ -26,17 +26,24 @@ use crate::error::CommandError;
 use crate::package::{Packaged, package};
 use crate::project::Project;
 
-/// Lines that may wait to be sent. Enough to keep the reader and the sender from waiting for each other at every line.
-const LINES_MAX: usize = 64;
+/// What the reader gathers before it passes lines on; less where there is no more to be read at once.
+const LINES_BYTES: usize = 64 << 10;
+
+/// Outputs that are gathered before they are written; less where the next is not there yet.
+const OUTPUT_BYTES: usize = 64 << 10;
 
 /// The longest line: the largest input, in a notation that takes more room than the one it travels in.
 const LINE_BYTES_MAX: u64 = 4 * LIMIT_PAYLOAD_BYTES_MAX as u64;
 
-/// Bytes of outputs that may wait for an earlier one, before no more inputs are sent.
-const WAITING_BYTES_MAX: usize = 64 << 20;
+/// Bytes of outputs that may wait for an earlier one, as far as those that have come tell how large the next ones are. Inputs
+/// that are further ahead are not taken.
+const WAITING_BYTES_MAX: u64 = 64 << 20;
 
-/// Outputs that may wait for an earlier one, however small.
-const WAITING_OUTPUTS_MAX: usize = 100_000;
+/// Inputs that may be ahead of the earliest whose output is not there, however small outputs are.
+const AHEAD_MAX: u64 = 100_000;
+
+/// The same, however large outputs are: fewer would leave nodes without work.
+const AHEAD_MIN: u64 = 256;
 
 pub(super) fn map(arguments: &Map) -> Result<(), CommandError> {
     let component = component(arguments)?;
@@ -44,10 +51,24 @@ pub(super) fn map(arguments: &Map) -> Result<(), CommandError> {
     let lines = read_lines(arguments.inputs.as_deref())?;
     super::on_a_grid(|url| {
         let inputs = Rc::new(RefCell::new(Inputs::default()));
-        let source = Lines { lines, inputs: Rc::clone(&inputs), keep_going: arguments.keep_going, index: 0 };
+        let batch = Vec::new().into_iter();
+        let source = Lines { lines, batch, inputs: Rc::clone(&inputs), index: 0 };
         let calls = raw::start(&component.path, &function, source, options(arguments, url)?).map_err(CommandError::Job)?;
-        let outputs = Outputs { arguments, inputs, waiting: BTreeMap::new(), waiting_bytes: 0, next: 0, failed: 0 };
-        pollster::block_on(outputs.print(calls))
+        let outputs = Outputs {
+            arguments,
+            inputs,
+            waiting: BTreeMap::new(),
+            next: 0,
+            failed: 0,
+            bytes: 0,
+            unwritten: Vec::new(),
+            shares_terminal: io::stdout().is_terminal(),
+        };
+        match pollster::block_on(outputs.print(calls)) {
+            // Whoever reads has what it wanted.
+            Err(CommandError::File { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            printed => printed,
+        }
     })
 }
 
@@ -61,7 +82,10 @@ fn component(arguments: &Map) -> Result<Packaged, CommandError> {
 /// The one function that is meant: by its whole name, or by the end of it.
 fn function(component: &Packaged, wanted: &str) -> Result<String, CommandError> {
     let names = component.description.functions.iter().map(|function| &*function.name);
-    let is_meant = |name: &&str| wanted == "-" || *name == wanted || name.ends_with(&format!("::{wanted}"));
+    if let Some(name) = names.clone().find(|name| *name == wanted) {
+        return Ok(name.to_owned());
+    }
+    let is_meant = |name: &&str| wanted == "-" || name.ends_with(&format!("::{wanted}"));
     let meant: Vec<&str> = names.clone().filter(is_meant).collect();
     match meant.as_slice() {
         [name] => Ok((*name).to_owned()),
@@ -91,11 +115,14 @@ fn options(arguments: &Map, url: &str) -> Result<Options, CommandError> {
     })
 }
 
-/// A line that was read, with its number from 1, or why there is none.
-type Line = (u64, io::Result<Vec<u8>>);
+/// A line that was read, with its number from 1.
+struct Line {
+    number: u64,
+    text: Vec<u8>,
+}
 
 /// Opens the inputs, and reads lines from them for as long as someone takes them.
-fn read_lines(path: Option<&Path>) -> Result<mpsc::Receiver<Line>, CommandError> {
+fn read_lines(path: Option<&Path>) -> Result<mpsc::Receiver<io::Result<Vec<Line>>>, CommandError> {
     let source: Box<dyn Read + Send> = match path {
         None => Box::new(io::stdin()),
         Some(path) => {
@@ -103,20 +130,35 @@ fn read_lines(path: Option<&Path>) -> Result<mpsc::Receiver<Line>, CommandError>
             Box::new(File::open(path).map_err(failed)?)
         }
     };
-    let (sender, lines) = mpsc::channel(LINES_MAX);
+    // One batch waits while the next is read.
+    let (sender, lines) = mpsc::channel(1);
     // It ends with its inputs, or with nobody taking them; one that waits for stdin ends with the process.
     std::thread::spawn(move || {
-        let mut source = BufReader::new(source);
-        for number in 1.. {
-            let line = read_line(&mut source).transpose();
-            let Some(line) = line else { return };
-            let failed = line.is_err();
-            if sender.blocking_send((number, line)).is_err() || failed {
+        let (mut source, mut read) = (BufReader::with_capacity(LINES_BYTES, source), 0);
+        loop {
+            let batch = read_batch(&mut source, &mut read);
+            let is_last = batch.as_ref().map_or(true, Vec::is_empty);
+            if sender.blocking_send(batch).is_err() || is_last {
                 return;
             }
         }
     });
     Ok(lines)
+}
+
+/// The next lines, of which `read` have been read so far; none at the end.
+fn read_batch(source: &mut BufReader<impl Read>, read: &mut u64) -> io::Result<Vec<Line>> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while let Some(text) = read_line(source)? {
+        *read += 1;
+        bytes += text.len();
+        batch.push(Line { number: *read, text });
+        // What has not arrived may be long in coming, and those that have are not to wait for it.
+        if bytes >= LINES_BYTES || source.buffer().is_empty() {
+            break;
+        }
+    }
+    Ok(batch)
 }
 
 /// The next line without its end; `None` when there is none.
@@ -134,21 +176,33 @@ fn read_line(source: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(line))
 }
 
-/// What is known of the inputs that were sent.
+/// Where an input came from.
+#[derive(Clone, Copy)]
+struct Origin {
+    /// Its position among the lines that are not empty, from 0.
+    position: u64,
+    /// The number of its line, from 1.
+    line: u64,
+}
+
+/// What is known of the inputs that were taken.
 #[derive(Default)]
 struct Inputs {
-    /// The line of each input whose call has not ended.
-    lines: HashMap<u64, u64>,
-    bad_lines: u64,
-    /// Why no more are sent.
-    stopped: Option<CommandError>,
+    /// Lines that are not empty.
+    taken: u64,
+    /// Where the input of each call came from that has not ended.
+    calls: HashMap<u64, Origin>,
+    /// Lines that are no inputs and have not been told.
+    bad: Vec<(Origin, String)>,
+    /// The inputs could not be read to their end.
+    unreadable: Option<io::Error>,
 }
 
 /// Lines as inputs.
 struct Lines {
-    lines: mpsc::Receiver<Line>,
+    lines: mpsc::Receiver<io::Result<Vec<Line>>>,
+    batch: std::vec::IntoIter<Line>,
     inputs: Rc<RefCell<Inputs>>,
-    keep_going: bool,
     index: u64,
 }
 
@@ -157,159 +211,225 @@ impl Stream for Lines {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        let mut inputs = this.inputs.borrow_mut();
         loop {
-            let Some((line, text)) = std::task::ready!(this.lines.poll_recv(context)) else { return Poll::Ready(None) };
-            let input = match text {
-                Ok(text) if text.trim_ascii().is_empty() => continue,
-                Ok(text) => from_json(&text).and_then(|input| {
-                    raw::check_input(this.index, &input).map_err(|error| error.to_string())?;
-                    Ok(input)
-                }),
-                Err(error) => Err(error.to_string()),
+            let Some(Line { number, text }) = this.batch.next() else {
+                match std::task::ready!(this.lines.poll_recv(context)) {
+                    Some(Ok(batch)) => this.batch = batch.into_iter(),
+                    Some(Err(error)) => {
+                        inputs.unreadable = Some(error);
+                        return wait_for_reader(context);
+                    }
+                    None => return Poll::Ready(None),
+                }
+                continue;
             };
-            let mut inputs = this.inputs.borrow_mut();
+            if text.trim_ascii().is_empty() {
+                continue;
+            }
+            let origin = Origin { position: inputs.taken, line: number };
+            inputs.taken += 1;
+            let input = from_json(&text).and_then(|input| {
+                raw::check_input(this.index, &input).map_err(|error| error.to_string())?;
+                Ok(input)
+            });
             match input {
                 Ok(input) => {
-                    inputs.lines.insert(this.index, line);
+                    inputs.calls.insert(this.index, origin);
                     this.index += 1;
                     return Poll::Ready(Some(Ok(input)));
                 }
                 Err(reason) => {
-                    let error = CommandError::BadLine { line, reason };
-                    inputs.bad_lines += 1;
-                    if !this.keep_going {
-                        // Whoever polls the job looks here first.
-                        inputs.stopped = Some(error);
-                        context.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
-                    error.tell();
+                    inputs.bad.push((origin, reason));
+                    return wait_for_reader(context);
                 }
             }
         }
     }
+}
+
+/// Nothing more before whoever polls the job has looked at what happened to its inputs.
+fn wait_for_reader<T>(context: &Context<'_>) -> Poll<T> {
+    context.waker().wake_by_ref();
+    Poll::Pending
 }
 
 /// Outputs on their way to stdout.
 struct Outputs<'a> {
     arguments: &'a Map,
     inputs: Rc<RefCell<Inputs>>,
-    /// Those that wait for an earlier one, by index: what to print, if anything.
+    /// Those that wait for an earlier one, by the position of their line: what to print, if anything.
     waiting: BTreeMap<u64, Option<Vec<u8>>>,
-    waiting_bytes: usize,
+    /// The position whose turn it is.
     next: u64,
     failed: u64,
+    /// Bytes of all outputs so far.
+    bytes: u64,
+    unwritten: Vec<u8>,
+    /// Whether what is written appears where progress may be drawn.
+    shares_terminal: bool,
 }
 
 impl Outputs<'_> {
     /// Prints everything, and says how many failed.
     async fn print(mut self, mut calls: RawCalls<Lines>) -> Result<(), CommandError> {
-        let mut out = BufWriter::new(io::stdout().lock());
+        let (mut ended, mut bad_lines) = (0, 0);
         loop {
-            let next = std::future::poll_fn(|context| self.poll(&mut calls, &mut out, context)).await;
-            let Some((index, ended)) = (match next {
-                Err(CommandError::File { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-                next => next?,
-            }) else {
-                break;
-            };
-            let line = self.inputs.borrow_mut().lines.remove(&index).unwrap_or_default();
-            let text = self.text(line, ended)?;
-            match self.keep(index, text, &mut out) {
-                Err(source) if source.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-                kept => kept.map_err(unwritten)?,
+            let next = std::future::poll_fn(|context| self.poll(&mut calls, context)).await?;
+            match next {
+                Next::Ended(index, call) => {
+                    let Some(origin) = self.inputs.borrow_mut().calls.remove(&index) else { continue };
+                    ended += 1;
+                    let text = self.text(origin.line, call)?;
+                    self.keep(origin.position, text);
+                }
+                Next::Bad(origin, reason) => {
+                    bad_lines += 1;
+                    let object = error_object(origin.line, "bad_line", &reason, &[]);
+                    let error = CommandError::BadLine { line: origin.line, reason };
+                    if !self.arguments.keep_going {
+                        self.write(&calls)?;
+                        return Err(error);
+                    }
+                    error.tell();
+                    self.keep(origin.position, self.arguments.indexed.then_some(object));
+                }
+                Next::End => break,
             }
-            calls.hold_inputs(self.waiting_bytes > WAITING_BYTES_MAX || self.waiting.len() > WAITING_OUTPUTS_MAX);
+            if self.unwritten.len() >= OUTPUT_BYTES {
+                self.write(&calls)?;
+            }
+            if !self.arguments.as_finished {
+                let mean = self.bytes / ended.max(1);
+                let ahead_max = (WAITING_BYTES_MAX / mean.max(1)).clamp(AHEAD_MIN, AHEAD_MAX);
+                calls.hold_inputs(self.inputs.borrow().taken - self.next > ahead_max);
+            }
         }
-        match out.flush() {
-            Err(source) if source.kind() != io::ErrorKind::BrokenPipe => return Err(unwritten(source)),
-            _ => {}
-        }
-        let bad_lines = self.inputs.borrow().bad_lines;
+        self.write(&calls)?;
         if self.failed > 0 || bad_lines > 0 {
             return Err(CommandError::SomeFailed { failed: self.failed, bad_lines });
         }
         Ok(())
     }
 
-    /// The next call that ended. While there is none, what was printed becomes visible.
-    #[expect(clippy::type_complexity, reason = "it is what the job gives, and the command's own errors around it")]
-    fn poll(
-        &mut self,
-        calls: &mut RawCalls<Lines>,
-        out: &mut impl Write,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Option<(u64, Result<Bytes, CallError>)>, CommandError>> {
+    /// What comes next. While there is nothing, what was printed becomes visible.
+    fn poll(&mut self, calls: &mut RawCalls<Lines>, context: &mut Context<'_>) -> Poll<Result<Next, CommandError>> {
         let next = calls.poll_next(context);
-        if let Some(error) = self.inputs.borrow_mut().stopped.take() {
-            return Poll::Ready(Err(error));
+        // An error of the job, or its end, comes after what its inputs have to say.
+        let mut inputs = self.inputs.borrow_mut();
+        if let Some(source) = inputs.unreadable.take() {
+            let path = self.arguments.inputs.clone().unwrap_or_else(|| PathBuf::from("stdin"));
+            return Poll::Ready(Err(CommandError::File { act: "read", path, source }));
         }
+        if next.is_pending()
+            && let Some((origin, reason)) = inputs.bad.pop()
+        {
+            return Poll::Ready(Ok(Next::Bad(origin, reason)));
+        }
+        drop(inputs);
         match next {
-            Poll::Ready(next) => Poll::Ready(next.transpose().map_err(CommandError::Job)),
-            Poll::Pending => {
-                // The line that shows progress makes room for it, should both be on one terminal.
-                calls.program_has_terminal(true);
-                let flushed = out.flush();
-                calls.program_has_terminal(false);
-                match flushed {
-                    Ok(()) => Poll::Pending,
-                    Err(source) => Poll::Ready(Err(unwritten(source))),
-                }
-            }
+            Poll::Ready(Some(Ok((index, call)))) => Poll::Ready(Ok(Next::Ended(index, call))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Err(CommandError::Job(error))),
+            Poll::Ready(None) => Poll::Ready(Ok(Next::End)),
+            Poll::Pending => match self.write(calls) {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(Err(error)),
+            },
         }
     }
 
     /// What to print for a call, if anything. A failure is reported, or is the end.
-    fn text(&mut self, line: u64, ended: Result<Bytes, CallError>) -> Result<Option<Vec<u8>>, CommandError> {
-        let output = match ended {
-            Ok(output) => to_json(&output).map_err(|reason| CommandError::Output { line, reason })?,
+    fn text(&mut self, line: u64, call: Result<Bytes, CallError>) -> Result<Option<Vec<u8>>, CommandError> {
+        let (object, error) = match call {
+            Ok(output) => match to_json(&output) {
+                Ok(text) if self.arguments.indexed => return Ok(Some(output_object(line, &text))),
+                Ok(text) => return Ok(Some(text)),
+                Err(reason) => (error_object(line, "not_json", &reason, &[]), CommandError::Output { line, reason }),
+            },
             Err(source) => {
-                self.failed += 1;
-                let object = json!({
-                    "line": line,
-                    "error": { "kind": format!("{:?}", source.kind).to_lowercase(), "message": source.message, "causes": source.causes },
-                });
-                let error = CommandError::CallFailed { line, source: Box::new(source) };
-                if !self.arguments.keep_going {
-                    return Err(error);
-                }
-                error.tell();
-                return Ok(self.arguments.indexed.then(|| object.to_string().into_bytes()));
+                let object = error_object(line, kind(source.kind), &source.message, &source.causes);
+                (object, CommandError::CallFailed { line, source: Box::new(source) })
             }
         };
-        if !self.arguments.indexed {
-            return Ok(Some(output));
+        self.failed += 1;
+        if !self.arguments.keep_going {
+            return Err(error);
         }
-        let mut object = format!("{{\"line\":{line},\"output\":").into_bytes();
-        object.extend_from_slice(&output);
-        object.push(b'}');
-        Ok(Some(object))
+        error.tell();
+        Ok(self.arguments.indexed.then_some(object))
     }
 
     /// Prints it when its turn has come, and those that waited for it.
-    fn keep(&mut self, index: u64, text: Option<Vec<u8>>, out: &mut impl Write) -> io::Result<()> {
+    fn keep(&mut self, position: u64, text: Option<Vec<u8>>) {
+        self.bytes += text.as_ref().map_or(0, Vec::len) as u64;
         if self.arguments.as_finished {
-            return print(text, out);
+            self.print_line(text);
+            return;
         }
-        self.waiting_bytes += text.as_ref().map_or(0, Vec::len);
-        self.waiting.insert(index, text);
+        self.waiting.insert(position, text);
         while let Some(text) = self.waiting.remove(&self.next) {
-            self.waiting_bytes -= text.as_ref().map_or(0, Vec::len);
             self.next += 1;
-            print(text, out)?;
+            self.print_line(text);
         }
-        Ok(())
+    }
+
+    fn print_line(&mut self, text: Option<Vec<u8>>) {
+        if let Some(text) = text {
+            self.unwritten.extend_from_slice(&text);
+            self.unwritten.push(b'\n');
+        }
+    }
+
+    fn write(&mut self, calls: &RawCalls<Lines>) -> Result<(), CommandError> {
+        if self.unwritten.is_empty() {
+            return Ok(());
+        }
+        if self.shares_terminal {
+            calls.program_has_terminal(true);
+        }
+        let mut stdout = io::stdout().lock();
+        let written = stdout.write_all(&self.unwritten).and_then(|()| stdout.flush());
+        if self.shares_terminal {
+            calls.program_has_terminal(false);
+        }
+        self.unwritten.clear();
+        written.map_err(|source| CommandError::File { act: "write", path: PathBuf::from("stdout"), source })
     }
 }
 
-fn print(text: Option<Vec<u8>>, out: &mut impl Write) -> io::Result<()> {
-    let Some(mut text) = text else { return Ok(()) };
-    text.push(b'\n');
-    out.write_all(&text)
+/// What comes next of a job.
+enum Next {
+    /// A call ended, of the input of this index.
+    Ended(u64, Result<Bytes, CallError>),
+    /// A line is no input.
+    Bad(Origin, String),
+    /// Every call has ended.
+    End,
 }
 
-fn unwritten(source: io::Error) -> CommandError {
-    CommandError::File { act: "write", path: PathBuf::from("stdout"), source }
+fn output_object(line: u64, output: &[u8]) -> Vec<u8> {
+    [format!("{{\"line\":{line},\"output\":").as_bytes(), output, b"}"].concat()
+}
+
+fn error_object(line: u64, kind: &str, message: &str, causes: &[String]) -> Vec<u8> {
+    let error = json!({ "kind": kind, "message": message, "causes": causes });
+    json!({ "line": line, "error": error }).to_string().into_bytes()
+}
+
+/// What scripts tell failures apart by.
+fn kind(kind: CallErrorKind) -> &'static str {
+    match kind {
+        CallErrorKind::Failed => "failed",
+        CallErrorKind::Panicked => "panicked",
+        CallErrorKind::Trapped => "trapped",
+        CallErrorKind::Exceeded(Limit::Memory) => "exceeded_func_ram",
+        CallErrorKind::Exceeded(Limit::Fuel) => "exceeded_fuel",
+        CallErrorKind::Exceeded(Limit::WallTime) => "exceeded_timeout",
+        CallErrorKind::Exceeded(Limit::OutputSize) => "exceeded_output_size",
+        CallErrorKind::Refused => "refused",
+        CallErrorKind::Lost => "lost",
+        _ => "other",
+    }
 }
 
 /// One JSON value as a function's input.
@@ -373,5 +493,10 @@ mod tests {
         let mut source = io::Cursor::new("a\n\nb\r\nlast");
         let lines: Vec<_> = std::iter::from_fn(|| read_line(&mut source).unwrap()).collect();
         assert_eq!(lines, [&b"a"[..], b"", b"b\r", b"last"]);
+        // In batches of what is there.
+        let (mut source, mut read) = (BufReader::new(&b"a\nb\n"[..]), 0);
+        let numbers = |batch: Vec<Line>| batch.into_iter().map(|line| line.number).collect::<Vec<_>>();
+        assert_eq!(numbers(read_batch(&mut source, &mut read).unwrap()), [1, 2]);
+        assert!(read_batch(&mut source, &mut read).unwrap().is_empty());
     }
 }

@@ -54,7 +54,7 @@ fn node_row(node: &NodeInfo) -> Vec<String> {
 
 fn job_row(job: &JobInfo) -> Vec<String> {
     vec![
-        job.id.clone(),
+        job.id.to_string(),
         job.name.clone(),
         job.calls_ended.to_string(),
         // More are still to come.
@@ -77,6 +77,9 @@ fn time(seconds: f64) -> String {
 
 /// Columns as wide as what is in them.
 fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    // Names come from whoever joined or opened a job, and are shown on an operator's terminal.
+    let plain = |cell: String| cell.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    let rows = rows.map(|row| row.into_iter().map(plain).collect());
     let mut lines = vec![header.iter().map(|&title| title.to_owned()).collect::<Vec<_>>()];
     lines.extend(rows);
     let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
@@ -96,7 +99,7 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_what_is_in_them() {
-        let rows = [["long name", "1"], ["x", "22"]].map(|row| row.map(str::to_owned).to_vec());
-        assert_eq!(table(&["NAME", "N"], rows.into_iter()), "NAME       N\nlong name  1\nx          22\n");
+        let rows = [["long name", "1"], ["\x1b\n", "22"]].map(|row| row.map(str::to_owned).to_vec());
+        assert_eq!(table(&["NAME", "N"], rows.into_iter()), "NAME       N\nlong name  1\n\u{fffd}\u{fffd}         22\n");
     }
 }

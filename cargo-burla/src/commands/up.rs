@@ -9,7 +9,6 @@ use crate::cli::Up;
 use crate::embedded::EmbeddedGrid;
 use crate::error::CommandError;
 
-#[expect(clippy::print_stdout, reason = "scripts read there where it is")]
 pub(super) fn up(arguments: &Up) -> Result<(), CommandError> {
     if !arguments.listen.ip().is_loopback() {
         let reason = "it is for programs of this machine; for others, start `burla-scheduler` and `burla-node`";
@@ -25,15 +24,27 @@ pub(super) fn up(arguments: &Up) -> Result<(), CommandError> {
     runtime.block_on(async {
         let shutdown = signals::shutdown().map_err(|error| CommandError::Grid(error.into()))?;
         let mut grid = EmbeddedGrid::start(arguments.listen, capacity).await.map_err(CommandError::Grid)?;
-        let url = grid.url().await.map_err(CommandError::Grid)?;
-        let announced = Announcement::new(&url).map_err(|error| CommandError::Grid(error.into()));
-        if announced.is_ok() {
-            println!("listening on {url}");
-            let cpus = capacity.cpu_millis as f64 / 1000.0;
-            super::tell(&format!("a grid of {cpus} CPUs is up; programs on this machine find it; Ctrl-C ends it"));
-            shutdown.await;
-        }
+        let stayed = tokio::select! {
+            stayed = stay(&mut grid, capacity) => stayed,
+            () = shutdown => Ok(()),
+        };
+        // Nobody finds it any more.
         grid.stop().await;
-        announced.map(drop)
+        stayed.map_err(CommandError::Grid)
     })
+}
+
+/// Lets programs find the grid, for as long as it lives and this is polled.
+async fn stay(grid: &mut EmbeddedGrid, capacity: Resources) -> anyhow::Result<()> {
+    let url = grid.url().await?;
+    let _announced = Announcement::new(&url)?;
+    announce(&url);
+    let cpus = capacity.cpu_millis as f64 / 1000.0;
+    super::tell(&format!("a grid of {cpus} CPUs is up; programs on this machine find it; Ctrl-C ends it"));
+    grid.ended().await
+}
+
+#[expect(clippy::print_stdout, reason = "scripts read there where it is")]
+fn announce(url: &str) {
+    println!("listening on {url}");
 }

@@ -1202,13 +1202,16 @@ pub struct JobEvents {
     #[prost(message, repeated, tag = "2")]
     pub events: ::prost::alloc::vec::Vec<CallEvent>,
 }
-/// The node cannot run the job's component at all, and no other node could either.
+/// The node cannot make the job's component ready, and gives up what it has of the job.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct JobUnusable {
     #[prost(bytes = "bytes", tag = "1")]
     pub job_id: ::prost::bytes::Bytes,
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
+    /// It is the node's trouble: another, or the same later, may do better. Else the component is of no use anywhere.
+    #[prost(bool, tag = "3")]
+    pub node_trouble: bool,
 }
 /// Calls that the node gives back without an outcome.
 #[derive(Clone, PartialEq, ::prost::Message)]

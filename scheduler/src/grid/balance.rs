@@ -14,9 +14,14 @@ use super::placement::{Holding, Place, Wish, place, rebalance};
 /// large one before it; long enough that handing over, which takes a round trip, costs a few percent.
 const TURN_MIN: Duration = Duration::from_millis(100);
 
+/// How long slots are freed on one node for a job before another node is tried: calls there may take an hour, and elsewhere a
+/// moment.
+const RESERVED_MAX: Duration = Duration::from_secs(1);
+
 impl Grid {
     /// Gives free slots to jobs that want them, and calls to the slots.
     pub(super) fn place(&mut self) {
+        self.keep_slots();
         let wishing: Vec<JobId> = self.jobs.values().filter(|job| job.slots_wanted() > 0).map(|job| job.id).collect();
         if wishing.is_empty() {
             return;
@@ -24,25 +29,52 @@ impl Grid {
         let wishes = wishing.iter().filter_map(|id| self.jobs.get(id)).map(|job| self.wish(job)).collect();
         let staying = self.nodes.iter().filter(|(_, node)| !node.leaving);
         let rooms = staying.map(|(id, node)| node.room(*id)).collect();
-        let reserved = |wish: usize, node: NodeId| {
-            let reserved_for = self.nodes.get(&node).and_then(|node| node.reserved_for);
-            reserved_for.is_some_and(|job| job != wishing[wish] && self.jobs.contains_key(&job))
+        let barred = |wish: usize, node: NodeId| {
+            let reserved = self.nodes.get(&node).and_then(|node| node.reserved);
+            let for_another = reserved.is_some_and(|(job, _)| job != wishing[wish] && self.jobs.contains_key(&job));
+            for_another || self.jobs.get(&wishing[wish]).is_some_and(|job| job.avoids(node))
         };
-        for grant in place(wishes, rooms, self.total(), reserved) {
+        for grant in place(wishes, rooms, self.total(), barred) {
             let Some(mut job) = self.jobs.remove(&wishing[grant.wish]) else { continue };
             if let Some(node) = self.nodes.get_mut(&grant.node) {
                 node.take(job.slot(), grant.slots);
                 job.was_placed = true;
                 job.leases.entry(grant.node).or_default().grant(self.now, grant.slots);
+                // Slots that it was giving up there may have become these.
+                self.settle(&mut job, grant.node);
                 self.fill(&mut job, grant.node);
             }
             self.jobs.insert(job.id, job);
         }
     }
 
+    /// What a job is giving up and nobody waits for any more, it keeps.
+    fn keep_slots(&mut self) {
+        let mut kept = Vec::new();
+        for job in self.jobs.values_mut().filter(|job| job.has_pending() && !job.output_paused) {
+            let avoided = |node: &NodeId| job.avoids(*node);
+            let is_usable = |id: &NodeId| {
+                let node = self.nodes.get(id);
+                node.is_some_and(|node| !node.leaving && node.reserved.is_none() && !node.is_overcommitted()) && !avoided(id)
+            };
+            let given_up = job.leases.iter().filter(|(_, lease)| lease.held > lease.slots).map(|(id, _)| *id);
+            let given_up: Vec<_> = given_up.filter(is_usable).collect();
+            for node in given_up {
+                if let Some(lease) = job.leases.get_mut(&node) {
+                    lease.slots = lease.held;
+                    kept.push((job.id, node));
+                }
+            }
+        }
+        for (job, node) in kept {
+            let Some(mut job) = self.jobs.remove(&job) else { continue };
+            self.fill(&mut job, node);
+            self.jobs.insert(job.id, job);
+        }
+    }
+
     /// Makes jobs give up slots where others go short.
     pub(super) fn rebalance(&mut self) {
-        self.nodes.values_mut().for_each(|node| node.reserved_for = None);
         let nodes: Vec<NodeId> = self.nodes.iter().filter(|(_, node)| !node.leaving).map(|(id, _)| *id).collect();
         let places: Vec<_> = nodes.iter().filter_map(|id| self.nodes.get(id).map(|node| (id, node))).map(to_place).collect();
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
@@ -56,11 +88,19 @@ impl Grid {
                 holdings.push(Holding { wish, place, slots: lease.slots, turn_over });
             }
         }
-        let plan = rebalance(wishes, &places, holdings, self.total());
-        for (node, wish) in plan.reservations {
-            if let Some(node) = self.nodes.get_mut(&node) {
-                node.reserved_for = Some(jobs[wish]);
-            }
+        let is_stale = |wish: usize, place: usize| {
+            let reserved = self.nodes.get(&nodes[place]).and_then(|node| node.reserved);
+            reserved.is_some_and(|(job, since)| job == jobs[wish] && self.now.0.saturating_sub(since.0) >= RESERVED_MAX)
+        };
+        let is_barred = |wish: usize, place: usize| self.jobs[&jobs[wish]].avoids(nodes[place]);
+        let plan = rebalance(wishes, &places, holdings, self.total(), is_barred, is_stale);
+        let before: Vec<_> = self.nodes.values_mut().map(|node| node.reserved.take()).collect();
+        for ((id, node), before) in self.nodes.iter_mut().zip(before) {
+            let wish = plan.reservations.iter().find(|(reserved, _)| reserved == id).map(|(_, wish)| *wish);
+            node.reserved = wish.map(|wish| match before {
+                Some((job, since)) if job == jobs[wish] && self.now.0.saturating_sub(since.0) < RESERVED_MAX => (job, since),
+                _ => (jobs[wish], self.now),
+            });
         }
         for revoked in plan.revocations {
             self.with_job(jobs[revoked.wish], |grid, job| grid.revoke(job, revoked.node, revoked.slots));
@@ -76,6 +116,7 @@ impl Grid {
                 if job.slots_held() > 0 {
                     job.served = grid.now;
                 }
+                job.forgive(grid.now);
                 grid.recall_stuck(job);
                 let progress = job.progress();
                 if progress != job.progress_told {
@@ -86,14 +127,17 @@ impl Grid {
         }
     }
 
-    /// Takes calls back that wait behind others which do not end, when there is somewhere else to run them.
+    /// Takes calls back that wait behind others which do not end, when there may be somewhere else to run them: where there is
+    /// room, or where another job may have more than its share.
     fn recall_stuck(&mut self, job: &mut Job) {
         if job.has_pending() || job.output_paused || job.slots_held() >= job.spec.parallelism_max {
             return;
         }
         let slot = job.slot();
-        let room = self.nodes.iter().any(|(id, node)| !node.leaving && node.room(*id).free.slots_of(slot) > 0);
-        if !room {
+        let room = || self.nodes.iter().any(|(id, node)| !node.leaving && node.room(*id).free.slots_of(slot) > 0);
+        // This one is taken out while it is looked at.
+        let others = self.jobs.values().any(|other| other.slots_held() > 0);
+        if !others && !room() {
             return;
         }
         let now = self.now;

@@ -62,6 +62,8 @@ pub enum Event {
     CallsReported(NodeId, JobId, Vec<CallNews>),
     /// A node gave calls of a job back without an outcome.
     CallsReturned(NodeId, JobId, CallsReturned),
+    /// A node could not make the job's component ready, and has given up what it had of the job. Another may do better.
+    NodeTroubled(NodeId, JobId, String),
     /// The job cannot go on: no node can run its component, or its client sent what clients do not send.
     JobFailed(JobId, GridError),
     /// The client took this much of what it was told off the scheduler's hands, as [`CallUpdate`]s count it.
@@ -119,8 +121,10 @@ pub struct CallUpdate {
 pub struct CallToRun {
     /// Which call.
     pub index: u64,
-    /// Which attempt at it.
+    /// Which attempt at it. Each time it is sent after it lost a node is another.
     pub attempt: Attempt,
+    /// How often it has lost its node while it may have been running there.
+    pub losses: u32,
     /// Its encoded input.
     pub input: Bytes,
 }

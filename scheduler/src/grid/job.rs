@@ -1,10 +1,10 @@
 //! A job: its inputs that wait, its leases, and what its client has not taken yet.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use burla_proto::{WireSize, batch_is_full};
-use burla_types::{Attempt, JobId, NodeId, Resources};
+use burla_types::{Attempt, GridError, JobId, NodeId, Resources};
 use bytes::Bytes;
 
 use super::event::{CallNews, CallToRun, JobSpec, NodeCommand, Progress, Timestamp};
@@ -49,6 +49,15 @@ pub(crate) struct Job {
     pub(crate) calls_failed: u64,
     /// Bytes of updates that the client has not taken.
     pub(crate) untaken_bytes: usize,
+    /// Nodes that had trouble with it, and until when it keeps off them.
+    avoided: BTreeMap<NodeId, Timestamp>,
+    /// What the last trouble was, and how many there were since a call last ended.
+    pub(crate) trouble: Option<String>,
+    pub(crate) troubles: u32,
+    /// Why it cannot go on.
+    pub(crate) failed: Option<GridError>,
+    /// Open calls that were sent to a node which was lost since: of these, late news may come.
+    reopened: HashSet<u64>,
     pending: VecDeque<CallToRun>,
     next_index: u64,
     /// Bytes and number of inputs that wait or run.
@@ -77,6 +86,11 @@ impl Job {
             calls_ended: 0,
             calls_failed: 0,
             untaken_bytes: 0,
+            avoided: BTreeMap::new(),
+            trouble: None,
+            troubles: 0,
+            failed: None,
+            reopened: HashSet::new(),
             pending: VecDeque::new(),
             next_index: 0,
             held_bytes: 0,
@@ -133,7 +147,7 @@ impl Job {
         for input in inputs {
             self.held_bytes += input.len();
             self.held += 1;
-            self.pending.push_back(CallToRun { index: self.next_index, attempt: Attempt::FIRST, input });
+            self.pending.push_back(CallToRun { index: self.next_index, attempt: Attempt::FIRST, losses: 0, input });
             self.next_index += 1;
         }
     }
@@ -143,9 +157,35 @@ impl Job {
         self.pending.push_front(call);
     }
 
+    /// Puts a call back whose node was lost.
+    pub(crate) fn reopen(&mut self, call: CallToRun) {
+        self.reopened.insert(call.index);
+        self.requeue(call);
+    }
+
+    /// Keeps off a node for a while.
+    pub(crate) fn avoid(&mut self, node: NodeId, until: Timestamp, trouble: String) {
+        self.avoided.insert(node, until);
+        self.trouble = Some(trouble);
+        self.troubles += 1;
+    }
+
+    /// Whether it keeps off the node.
+    pub(crate) fn avoids(&self, node: NodeId) -> bool {
+        self.avoided.contains_key(&node)
+    }
+
+    /// Forgets troubles that are long past.
+    pub(crate) fn forgive(&mut self, now: Timestamp) {
+        self.avoided.retain(|_, until| *until > now);
+    }
+
     /// Takes an open call out of wherever it is, because it has ended on a node that was thought lost. Returns its input; `None`
     /// when the call is not open any more.
     pub(crate) fn take_open(&mut self, index: u64) -> Option<Bytes> {
+        if !self.reopened.remove(&index) {
+            return None;
+        }
         if let Some(input) = self.leases.values_mut().find_map(|lease| lease.supersede(index)) {
             return Some(input);
         }
@@ -159,7 +199,9 @@ impl Job {
     }
 
     /// Forgets an input whose call has ended.
-    pub(crate) fn call_ended(&mut self, input_bytes: usize, failed: bool) {
+    pub(crate) fn call_ended(&mut self, index: u64, input_bytes: usize, failed: bool) {
+        self.reopened.remove(&index);
+        (self.trouble, self.troubles) = (None, 0);
         self.held_bytes -= input_bytes;
         self.held -= 1;
         self.calls_ended += 1;
@@ -207,7 +249,7 @@ impl Job {
                 bytes = 0;
             }
             bytes += call.input.wire_bytes();
-            lease.send(now, call.index, call.attempt, call.input.clone());
+            lease.send(now, &call);
             calls.push(call);
         }
         if !calls.is_empty() {

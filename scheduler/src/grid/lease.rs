@@ -6,7 +6,7 @@ use std::time::Duration;
 use burla_types::Attempt;
 use bytes::Bytes;
 
-use super::event::Timestamp;
+use super::event::{CallToRun, Timestamp};
 
 /// How much work a slot should have waiting: what it takes for an outcome to travel to the scheduler and the next call back, on a
 /// busy network. A slot with less would idle; with more, calls would wait behind each other while another node is free.
@@ -42,6 +42,8 @@ pub(crate) struct Lease {
     pub(crate) since: Timestamp,
     /// When a call last ended there, or was sent to a lease that had none.
     last_moved: Timestamp,
+    /// Calls that were sent so far.
+    sent_total: u64,
     /// Calls were asked back, and the answer is not here.
     pub(crate) recalling: bool,
     /// Its calls turned out to be stuck: until one ends, no more are sent than can run.
@@ -52,6 +54,9 @@ pub(crate) struct Lease {
 #[derive(Debug)]
 pub(crate) struct SentCall {
     pub(crate) attempt: Attempt,
+    pub(crate) losses: u32,
+    /// Calls begin in the order in which they were sent.
+    pub(crate) order: u64,
     /// `None` when the call has ended elsewhere. What the node will say of it means nothing, but it occupies a slot until then.
     pub(crate) input: Option<Bytes>,
 }
@@ -102,12 +107,14 @@ impl Lease {
     }
 
     /// Adds a call that is being sent.
-    pub(crate) fn send(&mut self, now: Timestamp, index: u64, attempt: Attempt, input: Bytes) {
+    pub(crate) fn send(&mut self, now: Timestamp, call: &CallToRun) {
         if self.sent.is_empty() {
             self.last_moved = now;
         }
-        self.sent_bytes += input.len();
-        self.sent.insert(index, SentCall { attempt, input: Some(input) });
+        self.sent_bytes += call.input.len();
+        let (attempt, losses, input) = (call.attempt, call.losses, Some(call.input.clone()));
+        self.sent.insert(call.index, SentCall { attempt, losses, order: self.sent_total, input });
+        self.sent_total += 1;
     }
 
     /// Removes a call that ended or came back; `None` when this attempt at it is not here.
@@ -171,9 +178,13 @@ mod tests {
         let mut lease = Lease::default();
         lease.grant(NOW, slots);
         for index in 0..sent {
-            lease.send(NOW, index, Attempt::FIRST, Bytes::new());
+            lease.send(NOW, &call(index, 0));
         }
         lease
+    }
+
+    fn call(index: u64, input_bytes: usize) -> CallToRun {
+        CallToRun { index, attempt: Attempt::FIRST, losses: 0, input: Bytes::from(vec![0; input_bytes]) }
     }
 
     #[test]
@@ -193,9 +204,9 @@ mod tests {
     #[test]
     fn large_inputs_do_not_pile_up() {
         let mut lease = lease(2, 0);
-        lease.send(NOW, 0, Attempt::FIRST, Bytes::from(vec![0; QUEUED_BYTES_MAX + 1]));
+        lease.send(NOW, &call(0, QUEUED_BYTES_MAX + 1));
         assert!(!lease.is_full(), "a slot is without a call");
-        lease.send(NOW, 1, Attempt::FIRST, Bytes::new());
+        lease.send(NOW, &call(1, 0));
         assert!(lease.is_full());
     }
 

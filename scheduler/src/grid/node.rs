@@ -12,15 +12,15 @@ pub(crate) struct Node {
     pub(crate) joined: Timestamp,
     /// It takes no more calls, and goes when those it has have ended.
     pub(crate) leaving: bool,
-    /// The job for which slots are being freed here. Nobody else gets them.
-    pub(crate) reserved_for: Option<JobId>,
+    /// The job for which slots are being freed here, and since when. Nobody else gets them.
+    pub(crate) reserved: Option<(JobId, Timestamp)>,
     taken: Resources,
     calls_taken: u64,
 }
 
 impl Node {
     pub(crate) fn new(spec: NodeSpec, joined: Timestamp) -> Self {
-        Self { spec, joined, leaving: false, reserved_for: None, taken: Resources::default(), calls_taken: 0 }
+        Self { spec, joined, leaving: false, reserved: None, taken: Resources::default(), calls_taken: 0 }
     }
 
     /// Marks slots as taken.
@@ -38,6 +38,12 @@ impl Node {
     /// What jobs have of it.
     pub(crate) fn taken(&self) -> Resources {
         self.taken
+    }
+
+    /// Whether slots turned out to need more than they had reserved.
+    pub(crate) fn is_overcommitted(&self) -> bool {
+        let capacity = self.spec.capacity;
+        self.taken.cpu_millis > capacity.cpu_millis || self.taken.memory_bytes > capacity.memory_bytes
     }
 
     /// What is left. Nothing rather than less where slots turned out to need more than they had reserved.

@@ -65,18 +65,18 @@ pub(crate) struct Grant {
     pub(crate) slots: u64,
 }
 
-/// Gives away what is free. `total` is what the whole grid has, which shares are measured by; `reserved` says whether a node's
-/// room is kept for others than this job.
+/// Gives away what is free. `total` is what the whole grid has, which shares are measured by; `barred` says whether a job
+/// gets nothing on a node: its room is kept for another, or the job keeps off it.
 pub(crate) fn place(
     mut wishes: Vec<Wish>,
     mut rooms: Vec<Room>,
     total: Resources,
-    reserved: impl Fn(usize, NodeId) -> bool,
+    barred: impl Fn(usize, NodeId) -> bool,
 ) -> Vec<Grant> {
     let mut grants: Vec<Grant> = Vec::new();
     while let Some(poorest) = poorest(&wishes, total) {
         let slot = wishes[poorest].slot;
-        let fitting = rooms.iter_mut().filter(|room| room.fits(slot) && !reserved(poorest, room.node));
+        let fitting = rooms.iter_mut().filter(|room| room.fits(slot) && !barred(poorest, room.node));
         // The one with the most room left, by the slots it could still give.
         let Some(room) = fitting.max_by_key(|room| room.free.slots_of(slot).min(room.calls_free)) else {
             wishes[poorest].wanted = 0;
@@ -121,118 +121,189 @@ pub(crate) struct Plan {
     pub(crate) reservations: Vec<(NodeId, usize)>,
 }
 
+/// Slots that are given up at most in one go. The next go is a tick away, and this bounds what one costs: each looks at every
+/// node. At 20 goes a second, a grid of ten thousand slots is shared anew within two.
+const REVOCATIONS_MAX: usize = 256;
+
 /// Says which slots have to be given up: where a node has more than fit, and where a job goes short that has a smaller share than
-/// others. `wishes` are all jobs, with what they hold when all that they are giving up is free.
-pub(crate) fn rebalance(mut wishes: Vec<Wish>, places: &[Place], mut holdings: Vec<Holding>, total: Resources) -> Plan {
-    let mut plan = Plan::default();
-    let mut rooms: Vec<Room> = Vec::with_capacity(places.len());
-    for (position, place) in places.iter().enumerate() {
-        relieve(position, place, &mut wishes, &mut holdings, total, &mut plan);
-        rooms.push(room(position, place, &wishes, &holdings));
-    }
-    while let Some(poorest) = poorest(&wishes, total) {
-        let free = |plan: &Plan, node| plan.reservations.iter().all(|(reserved, wish)| *reserved != node || *wish == poorest);
-        let options = (0..rooms.len()).filter(|position| free(&plan, rooms[*position].node));
-        let options = options
-            .filter_map(|position| Some((position, victims(position, &rooms[position], poorest, &wishes, &holdings, total)?)));
-        // The one where the fewest slots have to be given up; where it is none, they are on their way. Of equals, the one where
-        // the richest give.
-        let poorest_victim = |victims: &Vec<usize>| {
-            let shares = victims.iter().map(|&victim| share(&wishes[holdings[victim].wish], total));
-            shares.fold(f64::INFINITY, f64::min)
-        };
-        let cheapest =
-            options.min_by(|(_, a), (_, b)| a.len().cmp(&b.len()).then_with(|| poorest_victim(b).total_cmp(&poorest_victim(a))));
-        let Some((position, victims)) = cheapest else {
-            wishes[poorest].wanted = 0;
-            continue;
-        };
-        for holding in victims {
-            give_up(&mut holdings[holding], places[position].node, &mut wishes, &mut plan);
-        }
-        wishes[poorest].held += 1;
-        wishes[poorest].wanted -= 1;
-        let node = places[position].node;
-        if !plan.reservations.contains(&(node, poorest)) {
-            plan.reservations.push((node, poorest));
-        }
-        match holdings.iter_mut().find(|holding| (holding.wish, holding.place) == (poorest, position)) {
-            Some(holding) => holding.slots += 1,
-            None => holdings.push(Holding { wish: poorest, place: position, slots: 1, turn_over: false }),
-        }
-        rooms[position] = room(position, &places[position], &wishes, &holdings);
-    }
-    plan
-}
-
-/// Where slots turned out to need more than they had reserved, the richest give up slots until they fit, or only one is left.
-fn relieve(position: usize, place: &Place, wishes: &mut [Wish], holdings: &mut [Holding], total: Resources, plan: &mut Plan) {
-    loop {
-        let here = || holdings.iter().enumerate().filter(|(_, holding)| holding.place == position && holding.slots > 0);
-        let used = here().fold(Resources::default(), |sum, (_, holding)| sum.plus(wishes[holding.wish].slot, holding.slots));
-        let fits = used.cpu_millis <= place.capacity.cpu_millis && used.memory_bytes <= place.capacity.memory_bytes;
-        if fits || here().map(|(_, holding)| holding.slots).sum::<u64>() <= 1 {
-            return;
-        }
-        let share = |holding: &Holding| share(&wishes[holding.wish], total);
-        let Some((richest, _)) = here().max_by(|(_, a), (_, b)| share(a).total_cmp(&share(b))) else { return };
-        give_up(&mut holdings[richest], place.node, wishes, plan);
-    }
-}
-
-fn give_up(holding: &mut Holding, node: NodeId, wishes: &mut [Wish], plan: &mut Plan) {
-    holding.slots -= 1;
-    wishes[holding.wish].held -= 1;
-    match plan.revocations.iter_mut().find(|revoked| (revoked.wish, revoked.node) == (holding.wish, node)) {
-        Some(revoked) => revoked.slots += 1,
-        None => plan.revocations.push(Grant { wish: holding.wish, node, slots: 1 }),
-    }
-}
-
-/// What is free on a node once everything that is being given up is.
-fn room(position: usize, place: &Place, wishes: &[Wish], holdings: &[Holding]) -> Room {
-    let (mut free, mut calls_free) = (place.capacity, place.calls_max);
-    for holding in holdings.iter().filter(|holding| holding.place == position) {
-        free = free.minus(wishes[holding.wish].slot, holding.slots);
-        calls_free = calls_free.saturating_sub(holding.slots);
-    }
-    Room { node: place.node, free, calls_free }
-}
-
-/// The holdings of a node that have to give up a slot, each as often as it is listed, so that one of this job's fits there. `None`
-/// when that cannot be asked of them.
-fn victims(
-    position: usize,
-    room: &Room,
-    poorest: usize,
-    wishes: &[Wish],
-    holdings: &[Holding],
+/// others. `wishes` are all jobs, with what they hold when all that they are giving up is free. `is_barred` says whether a job
+/// keeps off a place, and `is_stale` whether it has waited there for long enough.
+pub(crate) fn rebalance(
+    wishes: Vec<Wish>,
+    places: &[Place],
+    holdings: Vec<Holding>,
     total: Resources,
-) -> Option<Vec<usize>> {
-    let (mut room, mut victims) = (room.clone(), Vec::new());
-    let mut held: Vec<u64> = wishes.iter().map(|wish| wish.held).collect();
-    let mut slots: Vec<u64> = holdings.iter().map(|holding| holding.slots).collect();
-    let share = |wish: usize, held: u64| share_of(wishes[wish].slot, held, total);
-    let then = share(poorest, held[poorest] + 1);
-    while !room.fits(wishes[poorest].slot) {
-        let candidates = (0..holdings.len()).filter(|&holding| {
-            let Holding { wish, place, turn_over, .. } = holdings[holding];
-            let is_other = place == position && wish != poorest && slots[holding] > 0;
-            let stays_richer = || share(wish, held[wish] - 1) + f64::EPSILON >= then;
-            is_other && (stays_richer() || (wishes[poorest].held == 0 && turn_over))
-        });
-        let victim = candidates.max_by(|&a, &b| {
-            let (a, b) = (&holdings[a], &holdings[b]);
-            share(a.wish, held[a.wish]).total_cmp(&share(b.wish, held[b.wish])).then(b.wish.cmp(&a.wish))
-        })?;
-        let wish = holdings[victim].wish;
-        room.free = room.free.plus(wishes[wish].slot, 1);
-        room.calls_free += 1;
-        held[wish] -= 1;
-        slots[victim] -= 1;
-        victims.push(victim);
+    is_barred: impl Fn(usize, usize) -> bool,
+    is_stale: impl Fn(usize, usize) -> bool,
+) -> Plan {
+    let mut balance = Balance::new(wishes, places, holdings, total);
+    (0..places.len()).for_each(|place| balance.relieve(place));
+    while let Some(poorest) = poorest(&balance.wishes, total) {
+        let usable = |place: &usize| !is_barred(poorest, *place) && balance.is_free_for(poorest, *place);
+        let fresh = |place: &usize| usable(place) && !is_stale(poorest, *place);
+        // Where it has waited for long is better than nowhere.
+        let option = balance.cheapest(poorest, (0..places.len()).filter(fresh));
+        let option = option.or_else(|| balance.cheapest(poorest, (0..places.len()).filter(usable)));
+        match option {
+            Some((place, victims)) => balance.hand_over(poorest, place, &victims),
+            None => balance.wishes[poorest].wanted = 0,
+        }
     }
-    Some(victims)
+    balance.plan
+}
+
+/// A plan in the making.
+struct Balance<'a> {
+    wishes: Vec<Wish>,
+    places: &'a [Place],
+    holdings: Vec<Holding>,
+    /// The holdings of each place.
+    of_place: Vec<Vec<usize>>,
+    /// What is free on each place once everything that is being given up is.
+    rooms: Vec<Room>,
+    total: Resources,
+    revoked: usize,
+    plan: Plan,
+}
+
+impl<'a> Balance<'a> {
+    fn new(wishes: Vec<Wish>, places: &'a [Place], holdings: Vec<Holding>, total: Resources) -> Self {
+        let room = |place: &Place| Room { node: place.node, free: place.capacity, calls_free: place.calls_max };
+        let mut rooms: Vec<_> = places.iter().map(room).collect();
+        let mut of_place = vec![Vec::new(); places.len()];
+        for (position, holding) in holdings.iter().enumerate() {
+            of_place[holding.place].push(position);
+            let room = &mut rooms[holding.place];
+            room.free = room.free.minus(wishes[holding.wish].slot, holding.slots);
+            room.calls_free = room.calls_free.saturating_sub(holding.slots);
+        }
+        Self { wishes, places, holdings, of_place, rooms, total, revoked: 0, plan: Plan::default() }
+    }
+
+    fn share(&self, wish: usize, held: u64) -> f64 {
+        share_of(self.wishes[wish].slot, held, self.total)
+    }
+
+    /// Where slots turned out to need more than they had reserved, the richest give up slots until they fit; the last one stays
+    /// if there is no other node for it.
+    fn relieve(&mut self, place: usize) {
+        let capacity = self.places[place].capacity;
+        loop {
+            let here = || self.of_place[place].iter().filter(|&&holding| self.holdings[holding].slots > 0);
+            let used = here().fold(Resources::default(), |sum, &holding| {
+                let Holding { wish, slots, .. } = self.holdings[holding];
+                sum.plus(self.wishes[wish].slot, slots)
+            });
+            if used.cpu_millis <= capacity.cpu_millis && used.memory_bytes <= capacity.memory_bytes {
+                return;
+            }
+            let share = |holding: usize| {
+                let wish = self.holdings[holding].wish;
+                self.share(wish, self.wishes[wish].held)
+            };
+            let Some(&richest) = here().max_by(|&&a, &&b| share(a).total_cmp(&share(b))) else { return };
+            let slots: u64 = here().map(|&holding| self.holdings[holding].slots).sum();
+            let slot = self.wishes[self.holdings[richest].wish].slot;
+            let fits_elsewhere = self.places.iter().any(|place| place.capacity.slots_of(slot) > 0);
+            if slots <= 1 && !fits_elsewhere {
+                return;
+            }
+            self.give_up(richest);
+        }
+    }
+
+    fn give_up(&mut self, holding: usize) {
+        let Holding { wish, place, .. } = self.holdings[holding];
+        self.holdings[holding].slots -= 1;
+        self.wishes[wish].held -= 1;
+        let node = self.places[place].node;
+        match self.plan.revocations.iter_mut().find(|revoked| (revoked.wish, revoked.node) == (wish, node)) {
+            Some(revoked) => revoked.slots += 1,
+            None => self.plan.revocations.push(Grant { wish, node, slots: 1 }),
+        }
+        // Added up anew: where more was held than fits, what is given up is not yet free.
+        let mut room = Room { node, free: self.places[place].capacity, calls_free: self.places[place].calls_max };
+        for &holding in &self.of_place[place] {
+            let Holding { wish, slots, .. } = self.holdings[holding];
+            room.free = room.free.minus(self.wishes[wish].slot, slots);
+            room.calls_free = room.calls_free.saturating_sub(slots);
+        }
+        self.rooms[place] = room;
+        self.revoked += 1;
+    }
+
+    /// Whether the place's room is not kept for another.
+    fn is_free_for(&self, wish: usize, place: usize) -> bool {
+        let node = self.places[place].node;
+        self.plan.reservations.iter().all(|(reserved, other)| *reserved != node || *other == wish)
+    }
+
+    /// The place where the fewest slots have to be given up for one of this job's, and whose; where it is none, they are on their
+    /// way. Of equals, the one where the richest give.
+    fn cheapest(&self, poorest: usize, places: impl Iterator<Item = usize> + Clone) -> Option<(usize, Vec<usize>)> {
+        let slot = self.wishes[poorest].slot;
+        if let Some(place) = places.clone().find(|place| self.rooms[*place].fits(slot)) {
+            return Some((place, Vec::new()));
+        }
+        if self.revoked >= REVOCATIONS_MAX {
+            return None;
+        }
+        let share = |&holding: &usize| {
+            let wish = self.holdings[holding].wish;
+            self.share(wish, self.wishes[wish].held)
+        };
+        let poorest_victim = |victims: &[usize]| victims.iter().map(share).fold(f64::INFINITY, f64::min);
+        let options = places.filter_map(|place| Some((place, self.victims(place, poorest)?)));
+        options.min_by(|(_, a), (_, b)| a.len().cmp(&b.len()).then_with(|| poorest_victim(b).total_cmp(&poorest_victim(a))))
+    }
+
+    /// The holdings of a place that have to give up a slot, each as often as it is listed, so that one of this job's fits there.
+    /// `None` when that cannot be asked of them.
+    fn victims(&self, place: usize, poorest: usize) -> Option<Vec<usize>> {
+        let (mut room, mut victims) = (self.rooms[place].clone(), Vec::new());
+        let then = self.share(poorest, self.wishes[poorest].held + 1);
+        while !room.fits(self.wishes[poorest].slot) {
+            let left = |wish: usize| {
+                let taken = victims.iter().filter(|&&victim: &&usize| self.holdings[victim].wish == wish).count();
+                self.wishes[wish].held - taken as u64
+            };
+            let candidates = self.of_place[place].iter().filter(|&&holding| {
+                let Holding { wish, slots, turn_over, .. } = self.holdings[holding];
+                let taken = victims.iter().filter(|&&victim| victim == holding).count() as u64;
+                let stays_richer = || self.share(wish, left(wish) - 1) + f64::EPSILON >= then;
+                let can_ask = || stays_richer() || (self.wishes[poorest].held == 0 && turn_over);
+                wish != poorest && slots > taken && can_ask()
+            });
+            let victim = *candidates.max_by(|&&a, &&b| {
+                let (a, b) = (self.holdings[a].wish, self.holdings[b].wish);
+                self.share(a, left(a)).total_cmp(&self.share(b, left(b))).then(b.cmp(&a))
+            })?;
+            room.free = room.free.plus(self.wishes[self.holdings[victim].wish].slot, 1);
+            room.calls_free += 1;
+            victims.push(victim);
+        }
+        Some(victims)
+    }
+
+    /// The victims give up their slots, and the place is kept for this job.
+    fn hand_over(&mut self, poorest: usize, place: usize, victims: &[usize]) {
+        victims.iter().for_each(|&victim| self.give_up(victim));
+        self.rooms[place].take(self.wishes[poorest].slot);
+        self.wishes[poorest].held += 1;
+        self.wishes[poorest].wanted -= 1;
+        let node = self.places[place].node;
+        if !self.plan.reservations.contains(&(node, poorest)) {
+            self.plan.reservations.push((node, poorest));
+        }
+        let own = self.of_place[place].iter().copied().find(|&holding| self.holdings[holding].wish == poorest);
+        match own {
+            Some(holding) => self.holdings[holding].slots += 1,
+            None => {
+                self.of_place[place].push(self.holdings.len());
+                self.holdings.push(Holding { wish: poorest, place, slots: 1, turn_over: false });
+            }
+        }
+    }
 }
 
 /// The job that is to get the next slot.
@@ -274,13 +345,15 @@ mod tests {
     fn rooms() -> impl Strategy<Value = Vec<Room>> {
         let room = (resources(), 0..10u64);
         prop::collection::vec(room, 0..6).prop_map(|rooms| {
-            let numbered = rooms.into_iter().zip(0u8..);
+            let numbered = rooms.into_iter().zip(0u16..);
             numbered.map(|((free, calls_free), number)| Room { node: node(number), free, calls_free }).collect()
         })
     }
 
-    fn node(number: u8) -> NodeId {
-        NodeId::from_bytes([number; 16])
+    fn node(number: u16) -> NodeId {
+        let mut bytes = [0; 16];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        NodeId::from_bytes(bytes)
     }
 
     fn total(rooms: &[Room]) -> Resources {
@@ -305,7 +378,7 @@ mod tests {
 
     impl Grid {
         fn new(nodes: &[u64]) -> Self {
-            let places = nodes.iter().zip(0u8..);
+            let places = nodes.iter().zip(0u16..);
             let places = places.map(|(size, number)| Place { node: node(number), capacity: cpus(*size), calls_max: 1000 });
             Self { wishes: Vec::new(), places: places.collect(), holdings: Vec::new() }
         }
@@ -321,7 +394,7 @@ mod tests {
         }
 
         fn places_what_is_free(&mut self, reservations: &[(NodeId, usize)]) {
-            let rooms = (0..self.places.len()).map(|at| room(at, &self.places[at], &self.wishes, &self.holdings)).collect();
+            let rooms = Balance::new(self.wishes.clone(), &self.places, self.holdings.clone(), self.total()).rooms;
             let reserved = |wish, node| reservations.iter().any(|(at, other)| *at == node && *other != wish);
             for grant in place(self.wishes.clone(), rooms, self.total(), reserved) {
                 let at = self.places.iter().position(|place| place.node == grant.node).unwrap();
@@ -333,7 +406,7 @@ mod tests {
 
         /// What is asked for is done, and the calls in the slots have ended.
         fn rebalances(&mut self) -> Plan {
-            let plan = rebalance(self.wishes.clone(), &self.places, self.holdings.clone(), self.total());
+            let plan = self.plan(|_, _| false);
             for revoked in &plan.revocations {
                 let at = self.places.iter().position(|place| place.node == revoked.node).unwrap();
                 let mut left = revoked.slots;
@@ -348,6 +421,10 @@ mod tests {
             }
             self.places_what_is_free(&plan.reservations);
             plan
+        }
+
+        fn plan(&self, is_stale: impl Fn(usize, usize) -> bool) -> Plan {
+            rebalance(self.wishes.clone(), &self.places, self.holdings.clone(), self.total(), |_, _| false, is_stale)
         }
 
         fn turns_are_over(&mut self) {
@@ -407,7 +484,7 @@ mod tests {
         }
 
         #[test]
-        fn slots_are_spread_over_equal_nodes(nodes in 1..8u8, wanted in 0..40u64) {
+        fn slots_are_spread_over_equal_nodes(nodes in 1..8u16, wanted in 0..40u64) {
             let slot = Resources { cpu_millis: 1000, memory_bytes: 1 };
             let free = Resources { cpu_millis: 8000, memory_bytes: 8 };
             let rooms = (0..nodes).map(|number| Room { node: node(number), free, calls_free: 8 }).collect();
@@ -494,6 +571,27 @@ mod tests {
         let plan = grid.rebalances();
         assert_eq!(plan.revocations.iter().map(|revoked| (revoked.wish, revoked.slots)).collect::<Vec<_>>(), [(0, 3)]);
         assert_eq!((grid.wishes[0].held, grid.wishes[1].held), (5, 1));
+    }
+
+    #[test]
+    fn where_a_job_has_waited_for_long_is_not_the_only_place() {
+        let mut grid = Grid::new(&[4, 4]);
+        grid.arrives(1, 1000);
+        grid.arrives(4, 1);
+        grid.turns_are_over();
+        let first = grid.plan(|_, _| false).reservations;
+        let again = grid.plan(|wish, place| (grid.places[place].node, wish) == first[0]).reservations;
+        assert_ne!(first[0].0, again[0].0);
+        assert_eq!(grid.plan(|_, _| true).reservations.len(), 1, "better there than nowhere");
+    }
+
+    #[test]
+    fn a_large_grid_is_planned_in_bounded_steps() {
+        let mut grid = Grid::new(&[64; 500]);
+        (0..10).for_each(|_| grid.arrives(1, 3_200));
+        grid.arrives(1, 100_000);
+        let revoked: u64 = grid.rebalances().revocations.iter().map(|revoked| revoked.slots).sum();
+        assert_eq!(revoked, REVOCATIONS_MAX as u64);
     }
 
     #[test]

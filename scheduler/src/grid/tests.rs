@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burla_proto::convert::Work;
-use burla_types::{Digest, Limits};
+use burla_types::{Attempt, Digest, Limits};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -43,6 +43,8 @@ struct World {
     grid: Grid,
     /// Whether commands reach nodes only when they [`arrive`](Self::arrive).
     lag: bool,
+    /// Whether calls say that they took a second.
+    long_calls: bool,
     now: Duration,
     nodes: BTreeMap<NodeId, NodeWorld>,
     told: BTreeMap<JobId, Vec<CallUpdate>>,
@@ -61,7 +63,11 @@ struct NodeWorld {
     running: Vec<(JobId, CallToRun)>,
     waiting: Vec<(JobId, CallToRun)>,
     slots: BTreeMap<JobId, u64>,
-    inbox: std::collections::VecDeque<NodeCommand>,
+    /// Jobs whose component it could not make ready.
+    troubled: std::collections::BTreeSet<JobId>,
+    /// What was said to it and has not reached it, and what it said.
+    inbox: Vec<NodeCommand>,
+    outbox: Vec<Event>,
 }
 
 impl NodeWorld {
@@ -71,7 +77,7 @@ impl NodeWorld {
 
     fn start(&mut self) {
         for (job, call) in std::mem::take(&mut self.waiting) {
-            if self.runs(job) < self.slots.get(&job).copied().unwrap_or(0) {
+            if self.runs(job) < self.slots.get(&job).copied().unwrap_or(0) && !self.troubled.contains(&job) {
                 self.running.push((job, call));
             } else {
                 self.waiting.push((job, call));
@@ -100,7 +106,7 @@ impl World {
         let mut answers = Vec::new();
         for action in self.grid.handle(Timestamp(self.now), event) {
             match action {
-                Action::ToNode(node, command) if self.lag => self.nodes.entry(node).or_default().inbox.push_back(command),
+                Action::ToNode(node, command) if self.lag => self.nodes.entry(node).or_default().inbox.push(command),
                 Action::ToNode(node, command) => answers.extend(self.at_node(node, command)),
                 Action::ToClient(job, ClientUpdate::Calls(calls)) => {
                     *self.untaken.entry(job).or_default() += calls.iter().map(WireSize::wire_bytes).sum::<usize>();
@@ -139,6 +145,7 @@ impl World {
                 node.running.retain(|(of, _)| *of != job);
                 node.waiting.retain(|(of, _)| *of != job);
                 node.slots.remove(&job);
+                node.troubled.remove(&job);
                 self.stopped.push((id, job));
             }
         }
@@ -150,8 +157,39 @@ impl World {
     fn arrive(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         for command in std::mem::take(&mut node.inbox) {
-            if let Some(answer) = self.at_node(id, command) {
-                self.happens(answer);
+            let answer = self.at_node(id, command);
+            self.nodes.entry(id).or_default().outbox.extend(answer);
+        }
+    }
+
+    /// What a node said reaches the grid.
+    fn hear(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        for event in std::mem::take(&mut node.outbox) {
+            self.happens(event);
+        }
+    }
+
+    fn says(&mut self, node: NodeId, event: Event) {
+        match self.nodes.get_mut(&node) {
+            Some(world) if self.lag => world.outbox.push(event),
+            _ => self.happens(event),
+        }
+    }
+
+    /// What must be so at any moment: nodes have given what leases hold, and nothing waits for a slot that is free.
+    fn check(&self) {
+        for (id, node) in &self.grid.nodes {
+            let held = self.grid.jobs.values().filter_map(|job| Some((job.slot(), job.leases.get(id)?.held)));
+            let held = held.fold(Resources::default(), |sum, (slot, held)| sum.plus(slot, held));
+            assert_eq!(node.taken(), held, "what the node has given is what is held");
+        }
+        for job in self.grid.jobs.values() {
+            for lease in job.leases.values() {
+                let sent = lease.sent.len() as u64;
+                assert!(lease.held == lease.slots.max(lease.held.min(sent)), "slots are held for nothing: {lease:?}");
+                let is_open = lease.held == lease.slots && !lease.recalling && !job.output_paused && job.has_pending();
+                assert!(!is_open || sent >= lease.slots, "a slot is empty while calls wait: {lease:?}");
             }
         }
     }
@@ -208,10 +246,10 @@ impl World {
             index: call.index,
             attempt: call.attempt,
             report,
-            wall_time: Duration::from_micros(20),
+            wall_time: if self.long_calls { SECOND } else { Duration::from_micros(20) },
             memory_bytes_peak: 2 << 20,
         };
-        self.happens(Event::CallsReported(node, job, vec![news]));
+        self.says(node, Event::CallsReported(node, job, vec![news]));
     }
 
     fn all_end(&mut self) {
@@ -327,22 +365,96 @@ fn calls_that_had_not_begun_lose_no_attempt_with_their_node() {
     assert!(world.nodes[&node_id(1)].sent() > 10);
     world.happens(Event::NodeLeft(node_id(1)));
     world.joins(2, 50);
-    let attempts: Vec<_> = world.nodes[&node_id(2)].running.iter().map(|(_, call)| call.attempt.0).collect();
-    assert_eq!((attempts[0], attempts[1..].iter().max()), (2, Some(&1)));
+    let losses: Vec<_> = world.nodes[&node_id(2)].running.iter().map(|(_, call)| call.losses).collect();
+    assert_eq!((losses[0], losses[1..].iter().max()), (1, Some(&0)));
 }
 
 #[test]
 fn a_nodes_own_trouble_is_not_the_end_of_a_call() {
+    let lost = || ended(Outcome::Lost { reason: "no space left".into() });
+    // Where there is another node, that one runs it, and all the others, too.
     let mut world = World::default();
     world.joins(1, 1);
-    world.opens(1, job(u64::MAX), 1);
+    world.joins(2, 1);
+    world.opens(1, job(u64::MAX), 20);
+    let (job, call) = world.take_first(1);
+    world.reports(node_id(1), job, call, lost());
+    assert_eq!(world.runs_now(node_id(1), job), 0, "it keeps off that node");
+    while world.one_ends(node_id(2)) {}
+    assert_eq!(world.indices_told(job), (0..20).collect::<Vec<_>>());
+
+    // Where there is none, it is tried again after a while.
+    let mut world = World::default();
+    world.joins(1, 1);
+    world.opens(1, super::tests::job(u64::MAX), 1);
     for attempt in 1..=3 {
         let (job, call) = world.take_first(1);
         assert_eq!(call.attempt, Attempt(attempt));
         assert!(world.told.is_empty());
-        world.reports(node_id(1), job, call, ended(Outcome::Lost { reason: "no space left".into() }));
+        world.reports(node_id(1), job, call, lost());
+        if attempt < 3 {
+            assert!(world.waiting[&job].as_ref().unwrap().contains("no space left"));
+            world.passes(AVOID_TIME);
+        }
     }
-    assert_eq!(world.indices_told(job_id(1)), [0]);
+    assert_eq!(world.indices_told(job), [0]);
+}
+
+#[test]
+fn a_node_that_cannot_make_a_component_ready_is_not_the_only_one() {
+    let mut world = World::default();
+    world.joins(1, 2);
+    world.joins(2, 2);
+    world.opens(1, job(u64::MAX), 10);
+    world.happens(Event::NodeTroubled(node_id(1), job_id(1), "no memory to compile".into()));
+    assert_eq!(world.stopped, [(node_id(1), job_id(1))]);
+    while world.one_ends(node_id(2)) {}
+    assert_eq!(world.indices_told(job_id(1)), (0..10).collect::<Vec<_>>());
+
+    // When nobody can, the job fails.
+    let mut world = World::default();
+    world.joins(1, 2);
+    world.opens(1, job(u64::MAX), 10);
+    for _ in 0..TROUBLES_MAX {
+        assert!(world.ended.is_empty());
+        world.happens(Event::NodeTroubled(node_id(1), job_id(1), "no memory to compile".into()));
+        world.passes(AVOID_TIME);
+    }
+    assert!(matches!(world.ended[&job_id(1)], Err(GridError::InvalidComponent { .. })));
+}
+
+#[test]
+fn slots_that_are_given_while_others_are_taken_away_are_used() {
+    let mut world = World { long_calls: true, ..World::default() };
+    world.joins(1, 4);
+    world.opens(1, job(u64::MAX), 100);
+    // Calls that do not end. Another job comes, is promised slots, and goes.
+    world.opens(2, job(u64::MAX), 100);
+    world.passes(Duration::from_millis(100));
+    world.happens(Event::JobAbandoned(job_id(2)));
+    world.passes(Duration::from_millis(100));
+    assert_eq!(world.runs_now_everywhere(job_id(1)), 4);
+    // Two of them end, and all four slots work again.
+    (0..2).for_each(|_| assert!(world.one_ends(node_id(1))));
+    assert_eq!(world.runs_now_everywhere(job_id(1)), 4);
+}
+
+#[test]
+fn calls_that_have_not_begun_come_back_from_a_client_that_is_behind() {
+    let mut world = World::default();
+    world.joins(1, 1);
+    world.opens(1, job(u64::MAX), 100);
+    world.one_ends(node_id(1));
+    assert!(world.nodes[&node_id(1)].sent() > 50);
+    let (job, call) = world.first(1);
+    world.reports(
+        node_id(1),
+        job,
+        call,
+        CallReport::Printed(burla_types::OutputStream::Stdout, Bytes::from(vec![b'x'; 40 << 20])),
+    );
+    assert!(world.output_paused[&job]);
+    assert_eq!(world.nodes[&node_id(1)].sent(), 1);
 }
 
 #[test]
@@ -506,7 +618,7 @@ fn a_node_that_leaves_ends_what_it_runs_and_gives_back_the_rest() {
     while world.one_ends(node_id(1)) {}
     assert_eq!(world.indices_told(job_id(1)).len(), 3);
     world.happens(Event::NodeLeft(node_id(1)));
-    assert!(world.nodes[&node_id(2)].running.iter().all(|(_, call)| call.attempt == Attempt::FIRST), "no attempt was lost");
+    assert!(world.nodes[&node_id(2)].running.iter().all(|(_, call)| call.losses == 0), "nothing was lost");
     world.all_end();
     assert_eq!(world.indices_told(job_id(1)), (0..50).collect::<Vec<_>>());
 }
@@ -629,6 +741,8 @@ enum Step {
     Take(u8),
     Pass(u64),
     Arrive(u8),
+    Hear(u8),
+    Trouble(u8, u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -645,6 +759,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1..4u8).prop_map(Step::Take),
         8 => (1..200u64).prop_map(Step::Pass),
         16 => (1..5u8).prop_map(Step::Arrive),
+        16 => (1..5u8).prop_map(Step::Hear),
+        1 => (1..5u8, 1..4u8).prop_map(|(node, job)| Step::Trouble(node, job)),
     ]
 }
 
@@ -703,7 +819,15 @@ proptest! {
                         node.start();
                         let calls = vec![(call.index, call.attempt)];
                         let returned = CallsReturned { calls, reason: ReturnReason::MemoryShort };
-                        world.happens(Event::CallsReturned(node_id(number), job, returned));
+                        world.says(node_id(number), Event::CallsReturned(node_id(number), job, returned));
+                    }
+                }
+                Step::Trouble(number, job) => {
+                    // Before any call of it could run.
+                    let knows = |node: &&mut NodeWorld| node.slots.contains_key(&job_id(job)) && node.runs(job_id(job)) == 0;
+                    if let Some(node) = world.nodes.get_mut(&node_id(number)).filter(knows) {
+                        node.troubled.insert(job_id(job));
+                        world.says(node_id(number), Event::NodeTroubled(node_id(number), job_id(job), "trouble".into()));
                     }
                 }
                 Step::Abandon(number) => {
@@ -716,11 +840,15 @@ proptest! {
                 }
                 Step::Pass(milliseconds) => world.passes(Duration::from_millis(milliseconds)),
                 Step::Arrive(number) => world.arrive(node_id(number)),
+                Step::Hear(number) => world.hear(node_id(number)),
             }
-            prop_assert!(world.runs_now_everywhere(job_id(1)) <= parallelism);
+            world.check();
+            // Of a job that is over, nodes may not have heard yet.
+            let is_open = |number: &u8| world.grid.jobs.contains_key(&job_id(*number));
+            prop_assert!(!is_open(&1) || world.runs_now_everywhere(job_id(1)) <= parallelism);
             for node in world.nodes.keys() {
-                let at_once: u64 = (1..4).map(|number| world.runs_now(*node, job_id(number))).sum();
-                prop_assert!(at_once <= 3 || !abandoned.is_empty(), "{at_once} calls of one CPU each on a node of three");
+                let at_once: u64 = (1..4).filter(is_open).map(|number| world.runs_now(*node, job_id(number))).sum();
+                prop_assert!(at_once <= 3, "{at_once} calls of one CPU each on a node of three");
             }
         }
         world.joins(9, 3);
@@ -729,15 +857,18 @@ proptest! {
         }
         for _ in 0..1000 {
             let nodes: Vec<_> = world.nodes.keys().copied().collect();
-            nodes.into_iter().for_each(|node| world.arrive(node));
+            nodes.iter().for_each(|node| world.arrive(*node));
             world.all_end();
+            nodes.iter().for_each(|node| world.hear(*node));
             world.passes(event::TICK);
             let open = (1..4u8).any(|number| !abandoned.contains(&number) && !world.ended.contains_key(&job_id(number)));
             if !open {
                 break;
             }
         }
-        for number in (1..4u8).filter(|number| !abandoned.contains(number)) {
+        // One that had nothing but trouble has failed.
+        let failed = |number: &u8| world.ended.get(&job_id(*number)).is_some_and(Result::is_err);
+        for number in (1..4u8).filter(|number| !abandoned.contains(number) && !failed(number)) {
             let told = world.indices_told(job_id(number));
             prop_assert_eq!(told, (0..given.get(&number).copied().unwrap_or(0) as u64).collect::<Vec<_>>());
             prop_assert!(world.ended.contains_key(&job_id(number)));

@@ -15,7 +15,7 @@ use burla_types::{CPU_MILLIS_MAX, CPU_MILLIS_MIN, Digest, GridError, JobId, LIMI
 use bytes::BytesMut;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{agree, refuse};
 use crate::components::Components;
@@ -162,6 +162,10 @@ fn job_spec(open: v1::OpenJob) -> Result<JobSpec, &'static str> {
     if open.memory_bytes.is_some_and(|bytes| bytes == 0 || bytes > MEMORY_BYTES_MAX) {
         return Err("func_ram is not above 0 and up to 128 GiB");
     }
+    let limit = work.limits.memory_bytes_max;
+    if limit == 0 || limit > open.memory_bytes.unwrap_or(MEMORY_BYTES_MAX).min(MEMORY_BYTES_MAX) {
+        return Err("the limit of a call's memory is not above 0 and up to what is reserved for it, or 128 GiB");
+    }
     if open.max_parallelism == Some(0) {
         return Err("max_parallelism is 0");
     }
@@ -188,26 +192,34 @@ async fn take_inputs(
         if paused.wait_for(|paused| !paused).await.is_err() {
             return;
         }
-        let message = requests.message().await.ok().flatten().and_then(|message| message.request);
-        let event = match message {
-            Some(MapRequestKind::Inputs(batch)) => match check_batch(&batch, next_index) {
+        let event = match requests.message().await.map(|message| message.map(|message| message.request)) {
+            Err(status) if is_malformed(&status) => {
+                Event::JobFailed(job, GridError::InvalidRequest { reason: status.message().to_owned() })
+            }
+            Ok(Some(None)) => Event::JobFailed(job, GridError::InvalidRequest { reason: "an empty request".to_owned() }),
+            Ok(Some(Some(MapRequestKind::Inputs(batch)))) => match check_batch(&batch, next_index) {
                 Ok(()) => {
                     next_index += batch.inputs.len() as u64;
                     Event::InputsArrived(job, batch.inputs)
                 }
                 Err(reason) => Event::JobFailed(job, GridError::InvalidRequest { reason }),
             },
-            Some(MapRequestKind::InputsClosed(_)) => Event::InputsClosed(job),
-            Some(MapRequestKind::Open(_)) => {
+            Ok(Some(Some(MapRequestKind::InputsClosed(_)))) => Event::InputsClosed(job),
+            Ok(Some(Some(MapRequestKind::Open(_)))) => {
                 Event::JobFailed(job, GridError::InvalidRequest { reason: "the job is open already".to_owned() })
             }
-            None => Event::JobAbandoned(job),
+            Ok(None) | Err(_) => Event::JobAbandoned(job),
         };
         let is_last = !matches!(event, Event::InputsArrived(..));
         if driver.tell(event).await.is_err() || is_last {
             return;
         }
     }
+}
+
+/// Whether the client sent what clients do not send; else the connection broke.
+fn is_malformed(status: &Status) -> bool {
+    matches!(status.code(), Code::OutOfRange | Code::Internal | Code::InvalidArgument)
 }
 
 fn check_batch(batch: &v1::InputBatch, next_index: u64) -> Result<(), String> {

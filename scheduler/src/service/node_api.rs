@@ -10,7 +10,7 @@ use burla_proto::v1::{
     self, calls_returned::Reason, node_message::Message as FromNode, run_calls::Call, scheduler_message::Message as ToNode,
 };
 use burla_proto::{COMPONENT_CHUNK_BYTES, status};
-use burla_types::{Attempt, GridError, NodeId};
+use burla_types::{Attempt, GridError, NodeId, Resources};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -44,7 +44,10 @@ impl v1::node_api_server::NodeApi for NodeService {
         let Some(FromNode::Hello(hello)) = first else { return Err(refuse("the first message is no hello")) };
         let version = hello.node.as_ref().map(|node| node.version.clone()).unwrap_or_default();
         let protocol = agree(hello.node)?;
-        let capacity = hello.capacity.ok_or_else(|| refuse("a node without capacity"))?.into();
+        let capacity: Resources = hello.capacity.ok_or_else(|| refuse("a node without capacity"))?.into();
+        if !is_plausible(capacity, hello.calls_max) {
+            return Err(refuse("a node with more CPUs, memory or calls than any machine has"));
+        }
         let (outbox, commands) = mpsc::unbounded_channel();
         let spec = NodeSpec { name: hello.name, capacity, calls_max: hello.calls_max, version };
         let node = self.driver.join(spec, outbox).await.map_err(|error| status::to_status(&error))?;
@@ -57,7 +60,7 @@ impl v1::node_api_server::NodeApi for NodeService {
     async fn download_component(&self, request: Request<v1::DownloadComponentRequest>) -> Result<Response<Chunks>, Status> {
         let digest = convert::digest(&request.into_inner().digest).map_err(refuse)?;
         let components = Arc::clone(&self.components);
-        let read = tokio::task::spawn_blocking(move || components.get(digest)).await;
+        let read = tokio::task::spawn_blocking(move || components.download(digest)).await;
         let bytes: Bytes =
             read.map_err(|error| Status::internal(error.to_string()))?.map_err(|error| status::to_status(&error))?;
         let chunks = (0..bytes.len()).step_by(COMPONENT_CHUNK_BYTES).map(move |start| {
@@ -67,6 +70,14 @@ impl v1::node_api_server::NodeApi for NodeService {
         });
         Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
     }
+}
+
+/// Whether a machine could have so much. What all nodes have is added up, and must not overflow.
+fn is_plausible(capacity: Resources, calls_max: u64) -> bool {
+    const CPU_MILLIS_MAX: u64 = 1_000_000_000;
+    const MEMORY_BYTES_MAX: u64 = 1 << 50;
+    const CALLS_MAX: u64 = 1 << 30;
+    capacity.cpu_millis <= CPU_MILLIS_MAX && capacity.memory_bytes <= MEMORY_BYTES_MAX && calls_max <= CALLS_MAX
 }
 
 /// Passes on what a node says, until its session ends.
@@ -98,6 +109,9 @@ async fn listen(driver: DriverHandle, node: NodeId, mut messages: Streaming<v1::
 fn event(node: NodeId, message: v1::NodeMessage) -> Result<Event, InvalidMessage> {
     match message.message.ok_or(InvalidMessage("an empty message"))? {
         FromNode::Hello(_) => Err(InvalidMessage("a second hello")),
+        FromNode::Unusable(unusable) if unusable.node_trouble => {
+            Ok(Event::NodeTroubled(node, convert::job_id(&unusable.job_id)?, unusable.reason))
+        }
         FromNode::Unusable(unusable) => {
             let error = GridError::InvalidComponent { reason: unusable.reason };
             Ok(Event::JobFailed(convert::job_id(&unusable.job_id)?, error))
