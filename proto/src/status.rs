@@ -52,9 +52,10 @@ fn to_kind(error: &GridError) -> Kind {
 
 fn from_kind(kind: Kind) -> Option<GridError> {
     Some(match kind {
-        Kind::VersionMismatch(it) => {
-            GridError::VersionMismatch { scheduler: it.scheduler.unwrap_or_default().into(), peer: it.peer.unwrap_or_default().into() }
-        }
+        Kind::VersionMismatch(it) => GridError::VersionMismatch {
+            scheduler: it.scheduler.unwrap_or_default().into(),
+            peer: it.peer.unwrap_or_default().into(),
+        },
         Kind::UnknownComponent(it) => GridError::UnknownComponent(Digest::from_bytes(it.digest.as_ref().try_into().ok()?)),
         Kind::InvalidComponent(it) => GridError::InvalidComponent { reason: it.reason },
         Kind::UnknownFunction(it) => GridError::UnknownFunction { name: it.name, available: it.available },
