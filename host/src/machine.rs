@@ -1,6 +1,7 @@
 //! What this machine has to give.
 
 use std::num::NonZero;
+use std::path::Path;
 
 use burla_types::Resources;
 
@@ -46,17 +47,35 @@ fn meminfo_total_bytes(meminfo: &str) -> Option<u64> {
     Some(kibibytes << 10)
 }
 
-/// The limit of the control group this process is in, under cgroup v2; `max` and older systems have none.
+/// The limit of the control group this process is in, or of one around it, under cgroup v2; `max` and older systems have none.
 fn cgroup_memory_bytes() -> Option<u64> {
     let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let limit = std::fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.max")).ok()?;
-    limit.trim().parse().ok()
+    lowest_limit(Path::new("/sys/fs/cgroup"), path.trim_start_matches('/'))
+}
+
+/// The lowest `memory.max` from the root of all groups down to `path`.
+fn lowest_limit(root: &Path, path: &str) -> Option<u64> {
+    let own = root.join(path);
+    let groups = own.ancestors().take_while(|group| group.starts_with(root));
+    groups.filter_map(|group| std::fs::read_to_string(group.join("memory.max")).ok()?.trim().parse().ok()).min()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_lowest_limit_of_nested_groups_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let inner = root.path().join("a/b");
+        std::fs::create_dir_all(&inner).unwrap();
+        assert_eq!(lowest_limit(root.path(), "a/b"), None);
+        for (group, limit) in [("a/b", "4096\n"), ("a", "1024\n"), ("", "max\n")] {
+            std::fs::write(root.path().join(group).join("memory.max"), limit).unwrap();
+        }
+        assert_eq!(lowest_limit(root.path(), "a/b"), Some(1024));
+    }
 
     #[test]
     fn memory_is_read_in_bytes() {

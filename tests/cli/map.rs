@@ -153,6 +153,23 @@ fn ctrl_c_cancels_the_job_says_so_and_frees_the_nodes() {
     until("the nodes are free", || grid.grid.nodes().unwrap()[0].running == 0);
 }
 
+#[test]
+fn a_second_ctrl_c_ends_a_program_that_does_not_notice_the_first() {
+    use std::os::unix::process::ExitStatusExt;
+    let grid = LocalGrid::start(1);
+    let component = guests();
+    let mut command = command(root(), &["map", component.to_str().unwrap(), "typed::repeats"]);
+    // Nobody reads what it writes, so it is soon stuck in writing.
+    let mut child = fed(command.env("BURLA_URL", grid.grid.url()), "[1, 1000000]\n".repeat(100).as_str());
+    until("it is stuck", || grid.grid.jobs().unwrap().first().is_some_and(|job| job.calls_ended > 0 && job.running == 0));
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::INT).unwrap();
+    until("the job is canceled", || grid.grid.jobs().unwrap().is_empty());
+    assert!(child.try_wait().unwrap().is_none(), "it is still stuck");
+    kill_process(pid, Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
+}
+
 /// A grid of `cargo burla up`, which programs with this folder find.
 fn up(folder: &Path) -> Daemon {
     let up = Daemon::start(command(root(), &["up", "--cpus", "3", "--memory", "2"]).env("XDG_RUNTIME_DIR", folder));
