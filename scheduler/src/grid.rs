@@ -213,6 +213,7 @@ impl Grid {
                     let (index, attempt, losses) = (news.index, attempt.next(), losses + 1);
                     job.requeue(CallToRun { index, attempt, losses, input });
                     self.keep_off(job, node, &news.report);
+                    self.fill_others(job, node);
                     continue;
                 }
                 Some(SentCall { input: Some(input), .. }) => input,
@@ -286,10 +287,11 @@ impl Grid {
             // Not to where there is no room for it: what the node has too much of is taken away first.
             self.revoke(job, node, 1);
             self.out_of_balance = true;
-            return;
+            self.fill_others(job, node);
+        } else {
+            self.settle(job, node);
+            self.fill_all(job);
         }
-        self.settle(job, node);
-        self.fill_all(job);
     }
 
     /// A node is gone, and with it what it was doing: the calls are run elsewhere, unless it was not the first time.
@@ -333,6 +335,11 @@ impl Grid {
             }
             self.fill(job, node);
         }
+    }
+
+    fn fill_others(&mut self, job: &mut Job, but: NodeId) {
+        let nodes: Vec<_> = job.leases.keys().copied().filter(|node| *node != but).collect();
+        nodes.into_iter().for_each(|node| self.fill(job, node));
     }
 
     fn fill(&mut self, job: &mut Job, node: NodeId) {

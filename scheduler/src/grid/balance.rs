@@ -43,6 +43,8 @@ impl Grid {
                 // Slots that it was giving up there may have become these.
                 self.settle(&mut job, grant.node);
                 self.fill(&mut job, grant.node);
+                // An earlier grant may have taken all the calls.
+                self.release_idle_slots(&mut job);
             }
             self.jobs.insert(job.id, job);
         }
