@@ -32,8 +32,8 @@ use tokio::time::Sleep;
 /// others are needed for its work.
 const CONNECTIONS_MAX: usize = 32;
 
-/// How long a connection may last, so that peers that have gone silent do not use up [`CONNECTIONS_MAX`]. Some intervals of
-/// scraping, which opens another when one was closed.
+/// How long a connection may last, so that peers that have gone silent do not use up [`CONNECTIONS_MAX`]. Whoever scrapes opens
+/// another when one was closed.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// The media type of what `prometheus_client` writes.

@@ -1,7 +1,8 @@
 //! What whole-grid tests need: the binaries as users have them, the test guests as a component, and grids of real processes on
 //! loopback ports.
 //!
-//! Nothing here sleeps to wait for something: processes say when they are ready, and every wait has a deadline that fails loudly.
+//! Nothing here sleeps in the hope that something is so by then: processes say when they are ready, or are asked again and again
+//! ([`until`]), and every wait has a deadline that fails loudly.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -213,7 +214,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "after {PATIENCE:?} still not so: {what}");
-        // Asking takes CPUs from what is waited for.
+        // Not what is waited for: asking without a pause takes CPUs from it.
         std::thread::sleep(Duration::from_millis(5));
     }
 }
