@@ -6,10 +6,14 @@
 
 use std::fs::{self, File, FileTimes};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
+
+/// What a folder's mode grants to others than its owner.
+const MODE_OF_OTHERS: u32 = 0o077;
 
 /// A folder of blobs. Several processes may share one.
 #[derive(Debug)]
@@ -19,10 +23,11 @@ pub struct BlobDir {
 }
 
 impl BlobDir {
-    /// Opens a folder, making it if need be, readable by nobody else.
+    /// Opens a folder, making it if need be, readable by nobody else. One that was there already is closed to others.
     pub fn open(folder: impl Into<PathBuf>, bytes_max: u64) -> io::Result<Self> {
         let folder = folder.into();
         make_private_dir(&folder)?;
+        close_to_others(&folder)?;
         Ok(Self { folder, bytes_max })
     }
 
@@ -48,8 +53,16 @@ impl BlobDir {
 
     /// Writes a blob, replacing one of the same name, and then makes room within the cap.
     pub fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.put_parts(name, &[bytes])
+    }
+
+    /// [`put`](Self::put) of what is in several pieces, without a copy that has them all.
+    pub fn put_parts(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+        // A temporary file is readable by its owner alone, and stays so under its new name.
         let mut file = NamedTempFile::new_in(&self.folder)?;
-        file.write_all(bytes)?;
+        for part in parts {
+            file.write_all(part)?;
+        }
         file.persist(self.folder.join(name)).map_err(|error| error.error)?;
         self.evict(name)
     }
@@ -87,10 +100,22 @@ impl BlobDir {
     }
 }
 
-/// Makes a folder, and those above it, that only this user can enter.
+/// Makes a folder, and those above it, that only this user can enter. Leaves what is there as it is: it may be `/tmp`.
 pub fn make_private_dir(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Takes away what an earlier version, or whoever made the folder by hand, granted to others. Only the owner can, so this also
+/// refuses a folder that another user has put there.
+fn close_to_others(folder: &Path) -> io::Result<()> {
+    let mut permissions = fs::metadata(folder)?.permissions();
+    if permissions.mode() & MODE_OF_OTHERS == 0 {
+        return Ok(());
+    }
+    permissions.set_mode(permissions.mode() & !MODE_OF_OTHERS);
+    fs::set_permissions(folder, permissions).map_err(|error| {
+        io::Error::new(error.kind(), format!("{} is open to others and cannot be closed: {error}", folder.display()))
+    })
 }
 
 #[cfg(test)]
@@ -132,6 +157,34 @@ mod tests {
         blobs.put("last", b"1234").unwrap();
         let left: Vec<_> = ["older", "old", "new", "last"].into_iter().filter(|name| blobs.touch(name)).collect();
         assert_eq!(left, ["old", "new", "last"]);
+    }
+
+    #[test]
+    fn what_is_read_stays_and_what_is_not_goes() {
+        let (_folder, blobs) = open(6);
+        for (name, seconds) in [("first", 1), ("second", 2)] {
+            blobs.put_parts(name, &[b"1", b"23"]).unwrap();
+            last_used(&blobs, name, seconds);
+        }
+        assert_eq!(blobs.get("first").unwrap().as_deref(), Some(&b"123"[..]));
+        blobs.put("third", b"123").unwrap();
+        assert_eq!(blobs.get("second").unwrap(), None);
+        assert!(blobs.get("first").unwrap().is_some() && blobs.get("third").unwrap().is_some());
+    }
+
+    #[test]
+    fn nobody_else_can_enter_the_folder_or_read_what_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let made = folder.path().join("above/made");
+        let found = folder.path().join("found");
+        fs::create_dir(&found).unwrap();
+        fs::set_permissions(&found, fs::Permissions::from_mode(0o755)).unwrap();
+        for folder in [&made, &found] {
+            let blobs = BlobDir::open(folder, 100).unwrap();
+            blobs.put("a", b"1").unwrap();
+            assert_eq!((mode(folder), mode(&folder.join("a"))), (0o700, 0o600));
+        }
     }
 
     #[test]

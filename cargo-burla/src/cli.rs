@@ -125,6 +125,18 @@ pub(crate) struct Map {
     /// Seconds that one call may take.
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) timeout: Option<Duration>,
+    /// Instructions that one call may run, in wasmtime's units of fuel.
+    #[arg(long, value_name = "UNITS")]
+    pub(crate) fuel: Option<u64>,
+    /// GiB that each call may write to its directory. Default: 4.
+    #[arg(long, value_name = "GIB")]
+    pub(crate) disk: Option<f64>,
+    /// What each call may reach over the network; may be given several times.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) allow_network: Vec<String>,
+    /// With --indexed: say in each object what the call took, and at the end on stderr what all took.
+    #[arg(long, requires = "indexed")]
+    pub(crate) usage: bool,
     /// An environment variable of every call.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_variable)]
     pub(crate) env: Vec<(String, String)>,

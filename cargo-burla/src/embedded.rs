@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use burla_host::NodeConfig;
+use burla_host::{NetworkPolicy, NodeConfig, Policy, machine};
 use burla_scheduler::{Components, ServeConfig};
-use burla_types::Resources;
+use burla_types::{DISK_BYTES_MAX, Resources};
 use etcetera::BaseStrategy;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -51,12 +51,15 @@ impl EmbeddedGrid {
             scheduler_metrics,
             until(scheduler_stops),
         );
+        let sandbox_dir = std::env::temp_dir();
         let config = NodeConfig {
             scheduler_url: url.clone(),
             name: "embedded".to_owned(),
             capacity,
             data_dir: folder,
-            sandbox_dir: std::env::temp_dir(),
+            disk_bytes: machine::disk_for_calls(&sandbox_dir),
+            sandbox_dir,
+            policy: policy(),
             drain_time: DRAIN_TIME,
         };
         let (joining, joined) = watch::channel(false);
@@ -109,6 +112,14 @@ impl EmbeddedGrid {
             }
         }
     }
+}
+
+/// What the jobs of this machine's own user may ask for. Addresses of the machine itself are private to them, too: granted by name
+/// or number, calls may reach a server that the user runs beside.
+fn policy() -> Policy {
+    let loopback = ["127.0.0.0/8", "::1/128"].map(|range| range.parse().expect("it is a range"));
+    let network = NetworkPolicy { private: loopback.to_vec(), ..NetworkPolicy::default() };
+    Policy { network: Arc::new(network), disk_bytes_max: DISK_BYTES_MAX }
 }
 
 /// Compiled components stay here from run to run. Several grids may use it at the same time.

@@ -28,6 +28,10 @@ use tracing_subscriber::EnvFilter;
 
 /// The whole command: parse, run, show the error, exit with its code.
 pub fn main() -> ExitCode {
+    // The node of an embedded grid starts this very binary to compile.
+    if let Some(code) = burla_host::compile_if_asked() {
+        return code;
+    }
     let cli::Entry::Burla(arguments) = cli::Entry::parse_from(cli::as_cargo_calls_it(std::env::args_os()));
     // An embedded grid has little to say to the user of a program; what it warns of does matter.
     let filter = EnvFilter::builder().with_env_var("BURLA_LOG").with_default_directive(tracing::Level::WARN.into());

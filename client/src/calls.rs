@@ -15,7 +15,7 @@ use futures_core::Stream;
 use crate::component::Component;
 use crate::options::Options;
 use crate::raw_calls::{RawCalls, check_size};
-use crate::{CallError, Error, Result};
+use crate::{CallEnd, Error, Result, Usage};
 
 /// A running job: its calls' fates, as they come. Dropping it stops the job.
 pub(crate) struct Calls<F: Function, I> {
@@ -52,6 +52,14 @@ where
         }
     }
 
+    /// What the calls that it has given took together.
+    pub(crate) fn usage(&self) -> Usage {
+        match &self.state {
+            State::Running(calls) => calls.usage(),
+            State::New { .. } | State::Failed => Usage::default(),
+        }
+    }
+
     /// Starts the job, if it has not been: finds the component and the grid, and begins to dial.
     pub(crate) fn start(&mut self) -> Result<()> {
         let (inputs, options) = match std::mem::replace(&mut self.state, State::Failed) {
@@ -67,22 +75,21 @@ where
     }
 
     /// The next call's fate, in the order in which they end; `None` when all have.
-    #[expect(clippy::type_complexity, reason = "the outer result is the job's, the inner one the call's; a name would hide that")]
-    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<(u64, Result<F::Output, CallError>)>>> {
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<CallEnd<F::Output>>>> {
         if let Err(error) = self.start() {
             return Poll::Ready(Some(Err(error)));
         }
         let State::Running(calls) = &mut self.state else { return Poll::Ready(None) };
         let next = match std::task::ready!(calls.poll_next(context)) {
-            Some(Ok((index, Ok(output)))) => match codec::decode(&output) {
-                Ok(output) => Some(Ok((index, Ok(output)))),
+            Some(Ok(CallEnd { index, result: Ok(output), usage })) => match codec::decode(&output) {
+                Ok(output) => Some(Ok(CallEnd { index, result: Ok(output), usage })),
                 Err(source) => {
                     // The job is of no use any more.
                     self.state = State::Failed;
                     Some(Err(Error::DecodeOutput { index, source }))
                 }
             },
-            Some(Ok((index, Err(error)))) => Some(Ok((index, Err(error)))),
+            Some(Ok(CallEnd { index, result: Err(error), usage })) => Some(Ok(CallEnd { index, result: Err(error), usage })),
             Some(Err(error)) => Some(Err(error)),
             None => None,
         };

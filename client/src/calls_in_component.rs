@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use burla_guest::Function;
 
 use crate::options::Options;
-use crate::{CallError, Error, Result};
+use crate::{CallEnd, Error, Result, Usage};
 
 /// A job that cannot be.
 pub(crate) struct Calls<F, I>(PhantomData<fn() -> (F, I)>);
@@ -29,8 +29,11 @@ where
         Err(Error::InsideFunction)
     }
 
-    #[expect(clippy::type_complexity, reason = "the same as outside of a component")]
-    pub(crate) fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<(u64, Result<F::Output, CallError>)>>> {
+    pub(crate) fn usage(&self) -> Usage {
+        Usage::default()
+    }
+
+    pub(crate) fn poll_next(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<CallEnd<F::Output>>>> {
         Poll::Ready(Some(Err(Error::InsideFunction)))
     }
 

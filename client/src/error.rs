@@ -2,11 +2,16 @@
 //!
 //! `Display` is one line that says what was being done and to what. `Debug` is the whole story, with causes, backtrace and the
 //! call's last words: it is what Rust prints when `main` returns an error, and what `unwrap` shows.
+//!
+//! Both are for people, who mostly read them on a terminal, so texts that come from elsewhere are shown without what a terminal
+//! would obey. The fields hold them as they came.
 
 use std::fmt;
 
 use burla_types::codec::{DecodeError, EncodeError};
-use burla_types::{Backtrace, Digest, GridError, InvalidLimit, Limit, Location, Outcome};
+use burla_types::{Backtrace, Digest, GridError, InvalidLimit, Limit, Location, Outcome, ParseNetworkGrantError, Usage};
+
+use crate::terminal::neutralised;
 
 /// What most of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -32,6 +37,15 @@ pub enum Error {
         value: String,
         /// What can be given.
         remedy: &'static str,
+    },
+
+    /// A network grant has a form that cannot be meant.
+    #[error("allow_network({grant:?}) cannot be")]
+    InvalidGrant {
+        /// What was given.
+        grant: String,
+        /// What is wrong with it, and what can be given.
+        source: ParseNetworkGrantError,
     },
 
     /// No grid is configured.
@@ -69,8 +83,8 @@ pub enum Error {
     },
 
     /// The grid will not run the job.
-    #[error(transparent)]
-    Grid(#[from] GridError),
+    #[error("{}", neutralised(&.0.to_string()))]
+    Grid(GridError),
 
     /// The program's component is not where it should be.
     #[error(
@@ -167,7 +181,14 @@ impl fmt::Debug for Error {
         }
         fmt::Display::fmt(self, f)?;
         let mut causes = std::iter::successors(std::error::Error::source(self), |error| (*error).source());
-        causes.try_for_each(|cause| write!(f, "\n  caused by: {cause}"))
+        causes.try_for_each(|cause| write!(f, "\n  caused by: {}", neutralised(&cause.to_string())))
+    }
+}
+
+/// Not derived: the grid's error would be the cause as well, and be told twice.
+impl From<GridError> for Error {
+    fn from(error: GridError) -> Self {
+        Self::Grid(error)
     }
 }
 
@@ -192,7 +213,9 @@ impl fmt::Display for CanceledBy {
 
 /// How one call ended, where it did not end with an output.
 ///
-/// `Error` is not derived, because thiserror would take the call's backtrace for one of this program.
+/// Its texts are the call's own, as they came; [`Stdout::neutralised`](crate::Stdout::neutralised) is for whoever shows one of
+/// them on a terminal. `Display` and `Debug` have done that.
+// `Error` is not derived, because thiserror would take the call's backtrace for one of this program.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallError {
@@ -210,6 +233,8 @@ pub struct CallError {
     pub backtrace: Backtrace,
     /// The end of what it wrote to stderr.
     pub stderr_tail: String,
+    /// What it took until it ended.
+    pub usage: Usage,
 }
 
 /// The ways in which a call ends without an output.
@@ -234,7 +259,7 @@ impl CallError {
     /// The error a call ended with, or its encoded output.
     #[cfg_attr(target_family = "wasm", expect(dead_code, reason = "a component has no calls of its own"))]
     #[expect(clippy::result_large_err, reason = "one that failed is rare, and boxing it would be in the way of its user")]
-    pub(crate) fn from_outcome(index: u64, outcome: Outcome, stderr_tail: String) -> Result<bytes::Bytes, Self> {
+    pub(crate) fn from_outcome(index: u64, outcome: Outcome, stderr_tail: String, usage: Usage) -> Result<bytes::Bytes, Self> {
         let mut error = Self {
             index,
             kind: CallErrorKind::Failed,
@@ -243,6 +268,7 @@ impl CallError {
             causes: Vec::new(),
             backtrace: Backtrace::default(),
             stderr_tail,
+            usage,
         };
         match outcome {
             Outcome::Done(output) => return Ok(output),
@@ -270,8 +296,8 @@ impl std::error::Error for CallError {}
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (index, message) = (self.index, &self.message);
-        match (self.kind, &self.location) {
+        let (index, message) = (self.index, neutralised(&self.message));
+        match (self.kind, self.location.as_ref().map(|location| neutralised(&location.0))) {
             (CallErrorKind::Failed, _) => write!(f, "call {index} failed: {message}"),
             (CallErrorKind::Panicked, Some(location)) => write!(f, "call {index} panicked at {location}: {message}"),
             (CallErrorKind::Panicked, None) => write!(f, "call {index} panicked: {message}"),
@@ -288,14 +314,43 @@ impl fmt::Debug for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)?;
         for cause in &self.causes {
-            write!(f, "\n  caused by: {cause}")?;
+            write!(f, "\n  caused by: {}", neutralised(cause))?;
         }
         if !self.backtrace.0.is_empty() {
-            write!(f, "\nbacktrace of the call:\n{}", self.backtrace.to_string().trim_end())?;
+            write!(f, "\nbacktrace of the call:\n{}", neutralised(self.backtrace.to_string().trim_end()))?;
         }
         if !self.stderr_tail.is_empty() {
-            write!(f, "\nthe last it wrote to stderr:\n{}", self.stderr_tail.trim_end())?;
+            write!(f, "\nthe last it wrote to stderr:\n{}", neutralised(self.stderr_tail.trim_end()))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_call_said_does_not_reach_the_terminal_as_commands() {
+        let outcome = Outcome::Panicked {
+            message: "first\nsecond \x1b]52;c;aGk=\x07".to_owned(),
+            location: Some(Location("src/\x1b[2J.rs:1:2".to_owned())),
+            backtrace: Backtrace(vec!["f\u{9b}2J".to_owned()]),
+        };
+        let mut error = CallError::from_outcome(7, outcome, "over\rwritten\r\nlast\n".to_owned(), Usage::default()).unwrap_err();
+        error.causes.push("\u{202e}cause".to_owned());
+        let line = "call 7 panicked at src/␛[2J.rs:1:2: first\nsecond ␛]52;c;aGk=␇";
+        assert_eq!(error.to_string(), line);
+        let story = "\n  caused by: \\u{202e}cause\nbacktrace of the call:\n   0: f\\u{9b}2J\
+                     \nthe last it wrote to stderr:\nover␍written\nlast";
+        assert_eq!(format!("{error:?}"), format!("{line}{story}"));
+        assert_eq!(error.stderr_tail, "over\rwritten\r\nlast\n", "the fields are as they came");
+        assert_eq!(format!("{:?}", Error::from(Box::new(error))), format!("{line}{story}"));
+    }
+
+    #[test]
+    fn what_the_grid_said_is_told_once_and_without_commands() {
+        let error = Error::from(GridError::InvalidRequest { reason: "\x1b[2J".to_owned() });
+        assert_eq!(format!("{error:?}"), "the scheduler refused the request: ␛[2J");
     }
 }

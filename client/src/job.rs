@@ -8,7 +8,7 @@ use std::time::Duration;
 use burla_proto::WireSize;
 use burla_proto::convert::{self, CallReport, Work};
 use burla_proto::v1::{self, MapRequest, map_request::Request, map_response::Response};
-use burla_types::{GridError, Outcome, Peer};
+use burla_types::{GridError, Outcome, Peer, Usage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -44,6 +44,7 @@ pub(crate) struct Ended {
     pub(crate) index: u64,
     pub(crate) outcome: Outcome,
     pub(crate) stderr_tail: String,
+    pub(crate) usage: Usage,
 }
 
 /// What to run, and how.
@@ -186,20 +187,21 @@ impl Responses {
     fn handle(&mut self, events: v1::CallEvents) -> Result<(Vec<Ended>, usize)> {
         let (mut ended, mut bytes) = (Vec::with_capacity(events.events.len()), 0);
         for event in events.events {
+            let index = event.index;
             let report =
-                convert::call_report(event.event).map_err(|invalid| GridError::InvalidRequest { reason: invalid.to_string() })?;
+                convert::call_report(event).map_err(|invalid| GridError::InvalidRequest { reason: invalid.to_string() })?;
             let report_bytes = report.wire_bytes();
             match report {
                 CallReport::Printed(stream, lines) => {
                     // A terminal may be slow, or stopped with Ctrl-S; the connection's own task must not wait behind it.
                     let stdout = &mut self.stdout;
-                    let show = || stdout.show(event.index, stream, &lines);
+                    let show = || stdout.show(index, stream, &lines);
                     tokio::task::block_in_place(|| self.progress.instead(show)).map_err(Error::Print)?;
                 }
-                CallReport::Ended { outcome, stderr_tail } => {
+                CallReport::Ended { outcome, stderr_tail, usage } => {
                     bytes += report_bytes;
                     self.progress.call_ended(matches!(outcome, Outcome::Done(_)));
-                    ended.push(Ended { index: event.index, outcome, stderr_tail });
+                    ended.push(Ended { index, outcome, stderr_tail, usage });
                 }
             }
         }

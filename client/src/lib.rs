@@ -69,16 +69,17 @@ pub mod raw;
 #[cfg(not(target_family = "wasm"))]
 mod raw_calls;
 mod stdout;
+mod terminal;
 
 #[doc(hidden)]
 pub use burla_guest::__private;
 pub use burla_guest::{Function, function};
 
-pub use burla_types::{Backtrace, JobId, Limit, Location, NodeId, OutputStream, ParseIdError};
+pub use burla_types::{Backtrace, JobId, Limit, Location, NodeId, OutputStream, ParseIdError, Usage};
 pub use error::{CallError, CallErrorKind, CanceledBy, Error, Result};
 pub use grid::Grid;
 pub use map::{MapFuture, RemoteParallelMap, remote_parallel_map};
-pub use outputs::{CallStream, Generator, IndexedCallStream, IndexedGenerator};
+pub use outputs::{CallEnd, CallStream, DetailedCallStream, DetailedGenerator, Generator, IndexedCallStream, IndexedGenerator};
 #[cfg(not(target_family = "wasm"))]
 pub use overview::{JobInfo, NodeInfo};
 pub use stdout::{Callback, Stdout};

@@ -10,7 +10,7 @@ use burla_guest::Function;
 use crate::block_on::block_on;
 use crate::calls::Calls;
 use crate::options::Options;
-use crate::{CallError, CallStream, Error, Generator, Grid, Result, Stdout};
+use crate::{CallEnd, CallError, CallStream, Error, Generator, Grid, Result, Stdout};
 
 /// Runs `function` on every one of `inputs`, at the same time, on the grid.
 ///
@@ -93,6 +93,29 @@ where
     /// limit.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
+        self
+    }
+
+    /// How many instructions one call may run, in wasmtime's units of fuel: about one per instruction, and one per byte of a bulk copy.
+    /// The same component and input take the same on every run and machine; after it the call ends as `exceeded fuel`. What calls
+    /// took is in [`Usage`](crate::Usage). Default: no limit.
+    pub fn fuel(mut self, units: u64) -> Self {
+        self.options.fuel = Some(units);
+        self
+    }
+
+    /// GiB that the files of one call's directory may take, above 0 and up to 1024, counted in blocks of 4 KiB; and for every 16 KiB
+    /// of it one file, folder or link. Past it, writing fails in the function as on a full disk. Default: 4.
+    pub fn disk(mut self, gib: f64) -> Self {
+        self.options.disk = Some(gib);
+        self
+    }
+
+    /// Lets calls reach `host:port` over the network, and look the host up; without it they reach nothing. May be used several times.
+    /// `*.example.com:443` are all names below it, `example.com:*` all ports, `*` is everything. A name never leads to private
+    /// addresses, nor are these granted, unless the operator of a node allows it.
+    pub fn allow_network(mut self, host_and_port: impl Into<String>) -> Self {
+        self.options.allow_network.push(host_and_port.into());
         self
     }
 
@@ -218,8 +241,8 @@ where
 {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Vec<T>>> {
         while let Some(next) = ready!(self.calls.poll_next(context)) {
-            let (index, fate) = next?;
-            let kept = (self.keep)(fate)?;
+            let CallEnd { index, result, .. } = next?;
+            let kept = (self.keep)(result)?;
             let position = usize::try_from(index).map_err(|_| Error::MissingResult { index })?;
             if position >= self.collected.len() {
                 self.collected.resize_with(position + 1, || None);

@@ -24,6 +24,12 @@ pub struct Options {
     pub env: BTreeMap<String, String>,
     /// Wall clock per call.
     pub timeout: Option<Duration>,
+    /// Instructions per call.
+    pub fuel: Option<u64>,
+    /// GiB that each call may write.
+    pub disk: Option<f64>,
+    /// What each call may reach, as `host:port`.
+    pub allow_network: Vec<String>,
     /// What becomes of what calls print.
     pub stdout: Stdout,
     /// Whether progress is shown; without a choice, on a terminal only.
@@ -40,6 +46,9 @@ impl Default for Options {
             name: None,
             env: BTreeMap::new(),
             timeout: None,
+            fuel: None,
+            disk: None,
+            allow_network: Vec::new(),
             stdout: Stdout::default(),
             spinner: None,
         }
@@ -51,14 +60,13 @@ pub(crate) use checked::CheckedOptions;
 
 #[cfg(not(target_family = "wasm"))]
 mod checked {
-    use burla_types::{Limits, MEMORY_BYTES_DEFAULT, cpu_millis_from_cpus, memory_bytes_from_gib};
+    use burla_types::{
+        DISK_BYTES_DEFAULT, ENV_BYTES_MAX, Limits, MEMORY_BYTES_DEFAULT, NETWORK_GRANTS_MAX, NetworkGrant, cpu_millis_from_cpus,
+        disk_bytes_from_gib, env_bytes, memory_bytes_from_gib,
+    };
 
     use super::Options;
     use crate::{Error, Result, Stdout};
-
-    /// Bytes of environment a job may bring, names and values together. It is sent to every node and copied into every call;
-    /// Linux gives a process two megabytes.
-    const ENV_BYTES_MAX: usize = 1 << 20;
 
     /// Options that mean something.
     #[derive(Debug)]
@@ -89,6 +97,11 @@ mod checked {
                 let remedy = "give a time above zero, or leave it out for no limit";
                 return Err(Error::InvalidOption { option: "timeout", value: "0s".to_owned(), remedy });
             }
+            if options.fuel == Some(0) {
+                let remedy = "give the instructions that a call may run, from 1, or leave it out for no limit";
+                return Err(Error::InvalidOption { option: "fuel", value: "0".to_owned(), remedy });
+            }
+            let disk_bytes = options.disk.map(disk_bytes_from_gib).transpose()?;
             check_env(&options.env)?;
             let url = crate::grid::find(options.grid.as_ref())?;
             Ok(Self {
@@ -97,8 +110,11 @@ mod checked {
                 max_parallelism: options.max_parallelism.map(|calls| calls as u64),
                 limits: Limits {
                     memory_bytes_max: memory_bytes.unwrap_or(MEMORY_BYTES_DEFAULT),
-                    fuel_max: None,
+                    cpu_millis_max: u64::from(cpu_millis),
+                    fuel_max: options.fuel,
                     wall_time_max: options.timeout,
+                    disk_bytes_max: disk_bytes.unwrap_or(DISK_BYTES_DEFAULT),
+                    network: read_grants(&options.allow_network)?,
                 },
                 name: options.name,
                 env: options.env,
@@ -109,6 +125,15 @@ mod checked {
         }
     }
 
+    fn read_grants(texts: &[String]) -> Result<Vec<NetworkGrant>> {
+        if texts.len() > NETWORK_GRANTS_MAX {
+            let remedy = "grant at most 64, or use patterns such as `*.example.com:443`";
+            return Err(Error::InvalidOption { option: "allow_network", value: format!("{} grants", texts.len()), remedy });
+        }
+        let read = |text: &String| text.parse().map_err(|source| Error::InvalidGrant { grant: text.clone(), source });
+        texts.iter().map(read).collect()
+    }
+
     fn check_env(env: &std::collections::BTreeMap<String, String>) -> Result<()> {
         for (key, value) in env {
             if key.is_empty() || key.contains(['=', '\0']) || value.contains('\0') {
@@ -117,7 +142,7 @@ mod checked {
                 return Err(Error::InvalidOption { option: "env", value: format!("{key:?}, {value:?}"), remedy });
             }
         }
-        let bytes: usize = env.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let bytes = env_bytes(env);
         if bytes > ENV_BYTES_MAX {
             let remedy = "keep the environment under 1 MiB, and pass data as inputs";
             return Err(Error::InvalidOption { option: "env", value: format!("{bytes} bytes"), remedy });

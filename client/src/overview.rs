@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use burla_proto::convert::{self, InvalidMessage};
 use burla_proto::v1::{self, list_jobs_response, list_nodes_response};
-use burla_types::{GridError, JobId, NodeId, Peer, Resources};
+use burla_types::{GridError, JobId, NodeId, Peer, Resources, Usage};
 use serde::{Serialize, Serializer};
 
 use crate::block_on::block_on;
@@ -67,6 +67,14 @@ pub struct JobInfo {
     pub cpus: f64,
     /// Bytes of memory that are reserved for each call.
     pub memory_bytes: u64,
+    /// Instructions that its calls which have ended ran, in wasmtime's units of fuel.
+    pub fuel: u64,
+    /// Seconds that they took together.
+    pub call_seconds: f64,
+    /// The most memory that one of them had, in bytes.
+    pub memory_bytes_peak: u64,
+    /// Bytes that they wrote to files.
+    pub disk_bytes_written: u64,
 }
 
 impl Grid {
@@ -140,6 +148,7 @@ fn node(it: list_nodes_response::Node) -> Result<NodeInfo> {
 
 fn job(it: list_jobs_response::Job) -> Result<JobInfo> {
     let slot = resources(it.slot);
+    let usage: Usage = it.usage.unwrap_or_default().into();
     Ok(JobInfo {
         id: convert::job_id(&it.job_id).map_err(malformed)?,
         name: it.name,
@@ -153,6 +162,10 @@ fn job(it: list_jobs_response::Job) -> Result<JobInfo> {
         opened_seconds_ago: Duration::from_millis(it.opened_ms_ago).as_secs_f64(),
         cpus: cpus(slot),
         memory_bytes: slot.memory_bytes,
+        fuel: usage.fuel,
+        call_seconds: usage.wall_time.as_secs_f64(),
+        memory_bytes_peak: usage.memory_bytes_peak,
+        disk_bytes_written: usage.disk_bytes_written,
     })
 }
 

@@ -17,7 +17,7 @@ use crate::input_buffer::{Closed, InputSender, input_buffer};
 use crate::job::{Ended, EndedBatch, Job};
 use crate::options::{CheckedOptions, Options};
 use crate::progress::Progress;
-use crate::{CallError, Error, Result, connection, interrupt};
+use crate::{CallEnd, CallError, Error, Result, Usage, connection, interrupt};
 
 /// Batches of outcomes that may wait to be decoded; what is in them is bounded by bytes, in `job.rs`.
 const OUTCOME_BATCHES_MAX: usize = 64;
@@ -32,6 +32,7 @@ pub struct RawCalls<S> {
     inputs: Option<Inputs<S>>,
     inputs_taken: u64,
     inputs_held: bool,
+    usage: Usage,
     outcomes: mpsc::Receiver<EndedBatch>,
     /// Handed out one at a time from the batch that came last.
     ready: std::vec::IntoIter<Ended>,
@@ -77,6 +78,7 @@ where
             inputs: Some(Inputs { source: inputs, sender }),
             inputs_taken: 0,
             inputs_held: false,
+            usage: Usage::default(),
             outcomes,
             ready: Vec::new().into_iter(),
             task: Some(task),
@@ -89,6 +91,11 @@ where
         self.inputs_taken
     }
 
+    /// What the calls that it has given took together.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
     /// Takes no more inputs for now, or goes on: for a reader that has to keep outputs until an earlier one is there.
     pub fn hold_inputs(&mut self, hold: bool) {
         self.inputs_held = hold;
@@ -96,11 +103,12 @@ where
 
     /// How the next call ended, with its index, in the order in which they do; `None` when all have. An error is the job's, and
     /// its end.
-    #[expect(clippy::type_complexity, reason = "the outer result is the job's, the inner one the call's; a name would hide that")]
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<(u64, Result<Bytes, CallError>)>>> {
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<CallEnd<Bytes>>>> {
         loop {
-            if let Some(Ended { index, outcome, stderr_tail }) = self.ready.next() {
-                return Poll::Ready(Some(Ok((index, CallError::from_outcome(index, outcome, stderr_tail)))));
+            if let Some(Ended { index, outcome, stderr_tail, usage }) = self.ready.next() {
+                self.usage.add(&usage);
+                let result = CallError::from_outcome(index, outcome, stderr_tail, usage);
+                return Poll::Ready(Some(Ok(CallEnd { index, result, usage })));
             }
             if self.task.is_none() {
                 return Poll::Ready(None);

@@ -1,15 +1,20 @@
 //! What becomes of what calls print.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use burla_types::OutputStream;
 
-/// What becomes of what calls print. Lines stay whole up to 1 MiB; a longer one arrives in pieces.
+/// What becomes of what calls print. Lines stay whole up to 1 MiB; a longer one arrives in pieces. Of each stream of a call that
+/// prints more than 64 MiB, those and the last 64 KiB arrive, with a line in between that says how much was dropped.
 #[derive(Default)]
 #[non_exhaustive]
 pub enum Stdout {
     /// Lines appear on this program's stdout and stderr, whole, while the calls run. They are written by another thread, so do
     /// not hold a lock of `std::io::stdout()` or `stderr()` over the job: that thread would wait for it, and the job with it.
+    ///
+    /// On a terminal, control characters are shown instead of being sent, those of colours too; see [`Stdout::neutralised`]. A
+    /// pipe or a file gets the bytes as they were printed.
     #[default]
     Inherit,
     /// The same, each line after the index of its call: `[7] text`.
@@ -25,9 +30,22 @@ pub type Callback = Box<dyn FnMut(u64, OutputStream, &str) + Send>;
 
 impl Stdout {
     /// Gives every line to `callback`, without its newline: the call's index, the stream, and the text. All lines of a call come
-    /// before its result.
+    /// before its result. The text is as it was printed, control characters included; see [`Stdout::neutralised`].
     pub fn to(callback: impl FnMut(u64, OutputStream, &str) + Send + 'static) -> Self {
         Self::To(Box::new(callback))
+    }
+
+    /// A text of a call as it is shown on a terminal, for a callback that shows it there itself: without anything that the
+    /// terminal would obey. Otherwise a call could write over what stands above its line, hide text, set the title, write the
+    /// clipboard, or make the terminal answer as if someone had typed.
+    ///
+    /// Newlines and tabs stay, and `\r\n` becomes a newline. Other control characters of ASCII become their pictures, such as
+    /// `␛`; the rest, and what changes the direction of what follows, becomes an escape such as `\u{9b}`. Colours are no
+    /// exception: they can hide text by themselves and stay on for the lines of other calls, and to tell them apart from
+    /// everything else is to risk a mistake that lets everything through.
+    #[must_use]
+    pub fn neutralised(text: &str) -> Cow<'_, str> {
+        crate::terminal::neutralised(text)
     }
 }
 
@@ -44,9 +62,11 @@ impl fmt::Debug for Stdout {
 
 #[cfg(not(target_family = "wasm"))]
 mod show {
-    use std::io::{self, Write};
+    use std::borrow::Cow;
+    use std::io::{self, IsTerminal, Write};
 
     use super::{OutputStream, Stdout};
+    use crate::terminal;
 
     impl Stdout {
         /// Whether what calls print has to travel at all.
@@ -58,8 +78,8 @@ mod show {
         /// otherwise be glued to it.
         pub(crate) fn show(&mut self, index: u64, stream: OutputStream, lines: &[u8]) -> io::Result<()> {
             match self {
-                Self::Inherit => write_to(stream, |out| write_lines(out, "", lines)),
-                Self::Prefixed => write_to(stream, |out| write_lines(out, &format!("[{index}] "), lines)),
+                Self::Inherit => write_to(stream, "", lines),
+                Self::Prefixed => write_to(stream, &format!("[{index}] "), lines),
                 Self::Discard => Ok(()),
                 Self::To(callback) => {
                     for line in split(lines) {
@@ -71,20 +91,27 @@ mod show {
         }
     }
 
-    fn write_to(stream: OutputStream, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    fn write_to(stream: OutputStream, prefix: &str, lines: &[u8]) -> io::Result<()> {
         match stream {
             OutputStream::Stdout => {
                 let mut stdout = io::stdout().lock();
-                write(&mut stdout)?;
+                let lines = shown(lines, || stdout.is_terminal());
+                write_lines(&mut stdout, prefix, &lines)?;
                 stdout.flush()
             }
             // Unbuffered, so the lines are put together first: one write keeps them from mixing with another process's.
             OutputStream::Stderr => {
                 let mut together = Vec::new();
-                write(&mut together)?;
+                write_lines(&mut together, prefix, &shown(lines, || io::stderr().is_terminal()))?;
                 io::stderr().lock().write_all(&together)
             }
         }
+    }
+
+    /// What is written of lines. Where it goes is asked only when it matters: most lines are the same on a terminal, and a
+    /// program may lead its stdout elsewhere during the job.
+    fn shown(lines: &[u8], is_terminal: impl FnOnce() -> bool) -> Cow<'_, [u8]> {
+        if terminal::is_plain(lines) || !is_terminal() { Cow::Borrowed(lines) } else { terminal::neutralised_bytes(lines) }
     }
 
     fn write_lines(out: &mut dyn Write, prefix: &str, lines: &[u8]) -> io::Result<()> {
@@ -119,6 +146,16 @@ mod show {
             assert_eq!(written("", "a\nb\n"), "a\nb\n");
             assert_eq!(written("", "no newline"), "no newline\n");
             assert_eq!(written("[3] ", "a\n\nb"), "[3] a\n[3] \n[3] b\n");
+        }
+
+        #[test]
+        fn only_a_terminal_gets_another_text() {
+            let lines = b"\x1b[2Jnot \xff a text\r\nnext\r\n";
+            assert!(matches!(shown(lines, || false), Cow::Borrowed(shown) if shown == lines));
+            assert_eq!(shown(lines, || true), "␛[2Jnot \u{fffd} a text\nnext\n".as_bytes());
+            let plain = b"plain\tlines\n~ !\n";
+            let shown = shown(plain, || panic!("where plain lines go does not matter"));
+            assert!(matches!(shown, Cow::Borrowed(shown) if shown == plain));
         }
     }
 }

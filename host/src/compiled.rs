@@ -2,9 +2,12 @@
 //!
 //! Loading compiled code is running it: whoever can write the file owns the node. So it never comes over the wire, lives in a
 //! folder that only the daemon's user can enter, and carries a MAC over its bytes, its digest and the engine's configuration,
-//! under a key that never leaves the machine. What does not check out is compiled again.
+//! under a key that never leaves the machine. What does not check out is compiled again. Guests never see any of it: they have
+//! their own directory and nothing else.
 
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use burla_blobs::BlobDir;
@@ -14,11 +17,16 @@ use sha2::Sha256;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::compiler::MachineCode;
+
 /// What compiled components may take on disk: some thousands of the usual half megabyte.
 const COMPILED_BYTES_MAX: u64 = 4 << 30;
 
 /// Length of the key, and of a MAC: those of SHA-256.
 const MAC_BYTES: usize = 32;
+
+/// What a file's mode grants to others than its owner.
+const MODE_OF_OTHERS: u32 = 0o077;
 
 /// The folder of compiled components, for one configuration of the engine.
 pub(crate) struct CompiledCache {
@@ -44,25 +52,25 @@ impl CompiledCache {
             .get(&name)
             .inspect_err(|error| tracing::warn!(%error, %name, "cannot read a compiled component"))
             .ok()??;
-        match self.authenticate(digest, &file) {
-            Some(compiled) => self.deserialize(compiled, &name),
-            None => {
-                tracing::warn!(%name, "a compiled component was altered or cut short; compiling it again");
-                None
-            }
-        }
+        let Some(code) = self.authenticate(digest, &file) else {
+            tracing::warn!(%name, "a compiled component was altered or cut short; compiling it again");
+            return None;
+        };
+        self.deserialize(code)
+            .inspect_err(|error| tracing::warn!(%error, %name, "a compiled component does not load; compiling it again"))
+            .ok()
     }
 
-    /// Keeps a compiled component. A cache that cannot be written costs time, not calls.
-    pub(crate) fn store(&self, digest: Digest, component: &Component) {
-        let kept = component.serialize().map_err(io::Error::other).and_then(|compiled| {
-            let mut file = self.mac(digest, &compiled).finalize().into_bytes().to_vec();
-            file.extend_from_slice(&compiled);
-            self.blobs.put(&self.name(digest), &file)
-        });
-        if let Err(error) = kept {
+    /// Loads what was compiled just now, and keeps it for the next time. A cache that cannot be written costs time, not calls.
+    pub(crate) fn store(&self, digest: Digest, code: &MachineCode) -> wasmtime::Result<Component> {
+        let code = code.as_bytes();
+        // What does not load is not worth keeping.
+        let component = self.deserialize(code)?;
+        let mac = self.mac(digest, code).finalize().into_bytes();
+        if let Err(error) = self.blobs.put_parts(&self.name(digest), &[&mac[..], code]) {
             tracing::warn!(%error, %digest, "cannot keep a compiled component");
         }
+        Ok(component)
     }
 
     fn name(&self, digest: Digest) -> String {
@@ -70,23 +78,22 @@ impl CompiledCache {
     }
 
     fn authenticate<'a>(&self, digest: Digest, file: &'a [u8]) -> Option<&'a [u8]> {
-        let (mac, compiled) = file.split_at_checked(MAC_BYTES)?;
-        self.mac(digest, compiled).verify_slice(mac).ok().map(|()| compiled)
+        let (mac, code) = file.split_at_checked(MAC_BYTES)?;
+        self.mac(digest, code).verify_slice(mac).ok().map(|()| code)
     }
 
-    fn mac(&self, digest: Digest, compiled: &[u8]) -> Hmac<Sha256> {
+    fn mac(&self, digest: Digest, code: &[u8]) -> Hmac<Sha256> {
         let hmac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
-        hmac.chain_update(digest.as_bytes()).chain_update(self.compatibility.to_le_bytes()).chain_update(compiled)
+        hmac.chain_update(digest.as_bytes()).chain_update(self.compatibility.to_le_bytes()).chain_update(code)
     }
 
     #[expect(unsafe_code, reason = "the one place where compiled code is loaded")]
-    fn deserialize(&self, compiled: &[u8], name: &str) -> Option<Component> {
-        // SAFETY: these very bytes, in memory of our own, carry a MAC under our key for this digest and this configuration. Only
-        // `store` makes such MACs, and only over what this version of wasmtime serialised.
-        let component = unsafe { Component::deserialize(&self.engine, compiled) };
-        component
-            .inspect_err(|error| tracing::warn!(%error, %name, "a compiled component does not load; compiling it again"))
-            .ok()
+    fn deserialize(&self, code: &[u8]) -> wasmtime::Result<Component> {
+        // SAFETY: these very bytes, in memory of our own, are what wasmtime of this version serialised for this configuration.
+        // Those from `store` are a `MachineCode`: a child process that runs our own binary wrote them to a pipe that nobody else
+        // holds. Those from `load` carry a MAC under our key, which only `store` makes, and only over the same. What this rests
+        // on is the compiler: a component that talks it into wrong code does so here as it would have within this process.
+        unsafe { Component::deserialize(&self.engine, code) }
     }
 }
 
@@ -98,26 +105,52 @@ fn compatibility(engine: &Engine) -> u64 {
     hasher.finish()
 }
 
-/// Reads the machine's key, or makes one. Of two nodes that start at once, both end with the key that was there first.
+/// Reads the machine's key, or makes one. Of two nodes that start at once, both end with the key that was there first. One that is
+/// cut short, or that others may know, makes way: then everything is compiled again.
 fn load_or_make_key(path: &Path) -> io::Result<[u8; MAC_BYTES]> {
     let mut key = [0; MAC_BYTES];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    io::Write::write_all(&mut file, &key)?;
+    file.write_all(&key)?;
+    // Unlike what it authenticates, nobody would find out that a power cut left half of it.
+    file.as_file().sync_all()?;
+    let fresh = file.as_file().metadata()?;
+    match load_key(path, &fresh) {
+        Ok(Some(kept)) => return Ok(kept),
+        Ok(None) => {
+            tracing::warn!(path = %path.display(), "the key of compiled components was altered or open to others; making another");
+            std::fs::remove_file(path)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
     match file.persist_noclobber(path) {
         Ok(_) => Ok(key),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-            let kept = std::fs::read(path)?;
-            kept.try_into()
-                .map_err(|_| io::Error::other(format!("{} is not a key: remove it, and a new one is made", path.display())))
-        }
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => load_key(path, &fresh)?
+            .ok_or_else(|| io::Error::other(format!("{} is not a key: remove it, and a new one is made", path.display()))),
         Err(error) => Err(error.error),
     }
 }
 
+/// Reads a key, or `None` where it is none, or where it is less private than a file that this process has just made.
+fn load_key(path: &Path, fresh: &Metadata) -> io::Result<Option<[u8; MAC_BYTES]>> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let granted = metadata.mode() & !fresh.mode() & MODE_OF_OTHERS;
+    if metadata.uid() != fresh.uid() || granted != 0 || metadata.len() != MAC_BYTES as u64 {
+        return Ok(None);
+    }
+    let mut key = [0; MAC_BYTES];
+    file.read_exact(&mut key)?;
+    Ok(Some(key))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     // The smallest component there is: the preamble alone.
@@ -131,9 +164,16 @@ mod tests {
     fn stored(folder: &Path) -> (CompiledCache, Digest, std::path::PathBuf) {
         let cache = cache(folder);
         let digest = Digest::of(EMPTY);
-        cache.store(digest, &Component::new(&cache.engine, EMPTY).unwrap());
+        cache.store(digest, &MachineCode::of(EMPTY)).unwrap();
         let path = folder.join("compiled").join(cache.name(digest));
         (cache, digest, path)
+    }
+
+    #[test]
+    fn what_compiles_and_what_runs_agree() {
+        let engines = [crate::engine::engine().unwrap(), crate::engine::engine_for_compiling().unwrap()];
+        let [runs, compiles] = engines.map(|engine| compatibility(&engine));
+        assert_eq!(runs, compiles);
     }
 
     #[test]
@@ -155,6 +195,9 @@ mod tests {
             std::fs::write(&path, bad).unwrap();
             assert!(cache.load(digest).is_none());
         }
+        // It is compiled again, and takes the place of what was there.
+        cache.store(digest, &MachineCode::of(EMPTY)).unwrap();
+        assert!(cache.load(digest).is_some());
         // The right file under another component's name.
         let other = Digest::of(b"another");
         std::fs::write(folder.path().join("compiled").join(cache.name(other)), &whole).unwrap();
@@ -167,5 +210,30 @@ mod tests {
         let (_, digest, _) = stored(folder.path());
         std::fs::write(folder.path().join("compiled.key"), [7; MAC_BYTES]).unwrap();
         assert!(cache(folder.path()).load(digest).is_none());
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_costs_no_component() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, digest, path) = stored(folder.path());
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        assert!(cache.load(digest).is_none());
+        assert!(cache.store(digest, &MachineCode::of(EMPTY)).is_ok());
+    }
+
+    #[test]
+    fn a_key_that_others_may_know_or_that_is_cut_short_makes_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("compiled.key");
+        let first = load_or_make_key(&path).unwrap();
+        assert_eq!(load_or_make_key(&path).unwrap(), first);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let second = load_or_make_key(&path).unwrap();
+        assert_ne!(second, first);
+        std::fs::write(&path, &second[1..]).unwrap();
+        let third = load_or_make_key(&path).unwrap();
+        assert_ne!(third, second);
+        assert_eq!(load_or_make_key(&path).unwrap(), third);
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & MODE_OF_OTHERS, 0);
     }
 }

@@ -1,13 +1,16 @@
 //! The node's settings: from flags, environment and file to values that it can start with.
 
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use burla_daemon::config::{self, Cpus, Gib, Problems, Seconds};
 use burla_daemon::logging::LogFormat;
-use burla_host::{NodeConfig, machine};
-use burla_types::Resources;
+use burla_host::{NetworkPolicy, NodeConfig, Policy, machine};
+use burla_types::{DISK_BYTES_MAX, Resources};
 use clap::Parser;
 use clap::builder::BoolishValueParser;
 use etcetera::BaseStrategy;
@@ -67,6 +70,22 @@ pub(crate) struct Settings {
     #[arg(long, env = "BURLA_NODE_MEMORY", value_name = "GIB")]
     memory: Option<Gib>,
 
+    /// GiB that calls' files may take together. Default: 80 % of what is free where the directories are made.
+    #[arg(long, env = "BURLA_NODE_DISK", value_name = "GIB")]
+    disk: Option<Gib>,
+
+    /// GiB that one call may be given to write. Default: no less than jobs can ask for.
+    #[arg(long, env = "BURLA_NODE_DISK_PER_CALL", value_name = "GIB")]
+    disk_per_call: Option<Gib>,
+
+    /// What jobs may be granted to reach, as HOST:PORT each, separated by commas; an empty value is nothing. Default: `*`.
+    #[arg(long, env = "BURLA_NODE_ALLOW_NETWORK", value_name = "GRANTS", value_delimiter = ',', num_args = 0..)]
+    allow_network: Option<Vec<String>>,
+
+    /// Private addresses that jobs may reach where they are granted, as 10.1.0.0/16 each, separated by commas. Default: none.
+    #[arg(long, env = "BURLA_NODE_ALLOW_PRIVATE", value_name = "RANGES", value_delimiter = ',', num_args = 0..)]
+    allow_private: Option<Vec<String>>,
+
     /// Where compiled components are kept. Default: burla/node in the user's cache directory.
     #[arg(long, env = "BURLA_NODE_DATA_DIR", value_name = "PATH")]
     data_dir: Option<PathBuf>,
@@ -120,6 +139,10 @@ impl Settings {
             name: self.name.or(file.name),
             cpus: self.cpus.or(file.cpus),
             memory: self.memory.or(file.memory),
+            disk: self.disk.or(file.disk),
+            disk_per_call: self.disk_per_call.or(file.disk_per_call),
+            allow_network: self.allow_network.or(file.allow_network),
+            allow_private: self.allow_private.or(file.allow_private),
             data_dir: self.data_dir.or(file.data_dir),
             sandbox_dir: self.sandbox_dir.or(file.sandbox_dir),
             http: self.http.or(file.http),
@@ -143,10 +166,16 @@ impl Settings {
         if data_dir.is_none() {
             problems.push("cannot tell the user's cache directory: pass --data-dir".to_owned());
         }
+        let default = NetworkPolicy::default();
+        let network = NetworkPolicy {
+            grantable: self.allow_network.map_or(default.grantable, |texts| read_all("allow-network", &texts, &mut problems)),
+            private: self.allow_private.map_or(default.private, |texts| read_all("allow-private", &texts, &mut problems)),
+        };
         let (Some(scheduler_url), Some(data_dir), true) = (self.scheduler, data_dir, problems.is_empty()) else {
             return Err(Problems(problems));
         };
         let detected = machine::capacity();
+        let sandbox_dir = self.sandbox_dir.unwrap_or_else(std::env::temp_dir);
         let node = NodeConfig {
             scheduler_url,
             name: self.name.unwrap_or_else(machine::name),
@@ -155,7 +184,12 @@ impl Settings {
                 memory_bytes: self.memory.map_or(detected.memory_bytes, |memory| memory.bytes),
             },
             data_dir,
-            sandbox_dir: self.sandbox_dir.unwrap_or_else(std::env::temp_dir),
+            disk_bytes: self.disk.map_or_else(|| machine::disk_for_calls(&sandbox_dir), |disk| disk.bytes),
+            sandbox_dir,
+            policy: Policy {
+                network: Arc::new(network),
+                disk_bytes_max: self.disk_per_call.map_or(DISK_BYTES_MAX, |disk| disk.bytes),
+            },
             drain_time: self.drain_seconds.map_or(DRAIN_TIME_DEFAULT, |Seconds(time)| time),
         };
         Ok(Config {
@@ -165,6 +199,14 @@ impl Settings {
             log_filter: self.log_filter.unwrap_or_else(|| LOG_FILTER_DEFAULT.to_owned()),
         })
     }
+}
+
+/// Reads each of a list. What cannot be read is a problem.
+fn read_all<T: FromStr<Err: Display>>(key: &str, texts: &[String], problems: &mut Vec<String>) -> Vec<T> {
+    let texts = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+    let read =
+        texts.filter_map(|text| text.parse().map_err(|error: T::Err| problems.push(format!("{key} has `{text}`: {error}"))).ok());
+    read.collect()
 }
 
 fn check_scheduler(url: &str, insecure: bool) -> Result<(), String> {
@@ -232,6 +274,26 @@ mod tests {
         assert_eq!(all.http, Some("127.0.0.1:8422".parse().unwrap()));
         assert_eq!(all.node.scheduler_url, "http://127.0.0.1:8420");
         assert_eq!(all.node.capacity, Resources { cpu_millis: 16_000, memory_bytes: 48 << 30 });
+        assert_eq!((all.node.disk_bytes, all.node.policy.disk_bytes_max), (200 << 30, 10 << 30));
+    }
+
+    #[test]
+    fn what_calls_may_reach_is_read_and_checked() {
+        let network = |arguments: &[&str], text: &str| {
+            let settled = flags(&[&["--scheduler", URL], arguments].concat()).or(file(text)).settle()?;
+            let network = settled.node.policy.network;
+            Ok::<_, Problems>((texts(&network.grantable), texts(&network.private)))
+        };
+        fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+            items.iter().map(T::to_string).collect()
+        }
+        let strings = |items: &[&str]| texts(items);
+        assert_eq!(network(&[], "").unwrap(), (strings(&["*:*"]), vec![]));
+        assert_eq!(network(&["--allow-network="], "allow-network = ['a.com:80']").unwrap(), (vec![], vec![]));
+        let both = network(&["--allow-private", "10.0.0.0/8,::1/128"], "allow-network = ['*.a.com:443', 'b.com:*']").unwrap();
+        assert_eq!(both, (strings(&["*.a.com:443", "b.com:*"]), strings(&["10.0.0.0/8", "::1/128"])));
+        let error = network(&["--allow-private", "10.0.0.0/33"], "allow-network = ['a.com']").unwrap_err().to_string();
+        assert!(error.contains("allow-network has `a.com`") && error.contains("allow-private has `10.0.0.0/33`"), "{error}");
     }
 
     #[test]

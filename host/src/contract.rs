@@ -1,8 +1,11 @@
 //! The host's side of the guest contract: what is generated from `wit/function.wit`, and the linker that offers WASI and
 //! `report`.
 
-use wasmtime::Engine;
+use std::borrow::Cow;
+
+use burla_types::text::{TEXT_BYTES_MAX, truncated};
 use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{Engine, StoreContextMut};
 
 use crate::sandbox::Sandbox;
 
@@ -13,9 +16,6 @@ wasmtime::component::bindgen!({
 });
 
 pub(crate) use exports::burla::function::handler::CallError;
-
-/// Whatever a guest says of its end is kept to this many bytes: it travels to the user, and 64 KiB is more than anyone reads.
-pub(crate) const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// What the guest said of its panic, before it aborted.
 #[derive(Debug)]
@@ -28,28 +28,37 @@ pub(crate) struct Panic {
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    // What counts and limits takes the place of what only does it.
+    linker.allow_shadowing(true);
+    crate::filesystem::add_to_linker(&mut linker)?;
+    crate::network::add_to_linker(&mut linker)?;
     burla::function::report::add_to_linker::<_, HasSelf<_>>(&mut linker, |sandbox: &mut Sandbox| sandbox)?;
+    // By hand, since it needs the store.
+    linker.instance("burla:function/report@0.1.0")?.func_wrap("returning", returning)?;
+    linker.allow_shadowing(false);
     Ok(linker)
 }
 
+fn returning(mut store: StoreContextMut<'_, Sandbox>, (bytes,): (u64,)) -> wasmtime::Result<()> {
+    let host_call_bytes_max = store.data_mut().returning(bytes)?;
+    store.set_hostcall_fuel(host_call_bytes_max);
+    Ok(())
+}
+
 impl burla::function::report::Host for Sandbox {
-    fn panicked(&mut self, mut message: String, location: Option<String>) {
-        truncate(&mut message, TEXT_BYTES_MAX);
-        let location = location.map(|mut location| {
-            truncate(&mut location, TEXT_BYTES_MAX);
-            location
-        });
+    fn panicked(&mut self, message: String, location: Option<String>) {
+        let (message, location) = (kept(message), location.map(kept));
         // The first is the one that matters: a panic while panicking aborts.
         self.panic.get_or_insert(Panic { message, location });
     }
+
+    fn returning(&mut self, _bytes: u64) {}
 }
 
-/// Cuts a text to at most `bytes_max`, at a character, and says so.
-pub(crate) fn truncate(text: &mut String, bytes_max: usize) {
-    if text.len() > bytes_max {
-        let cut = text.len();
-        text.truncate(text.floor_char_boundary(bytes_max));
-        let cut = cut - text.len();
-        text.push_str(&format!("… ({cut} bytes more)"));
+/// What is kept of a text that a guest says of its end.
+pub(crate) fn kept(text: String) -> String {
+    match truncated(&text, TEXT_BYTES_MAX) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(cut) => cut,
     }
 }

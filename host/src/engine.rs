@@ -26,7 +26,7 @@ const MEMORY_KEEP_RESIDENT_BYTES: usize = 2 << 20;
 /// The same for tables.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 512 << 10;
 
-/// Makes the engine that compiles and runs components.
+/// Makes the engine that runs components.
 ///
 /// Where the machine does not give the pool its address space (containers with `ulimit -v`, small ARM boards), instances are
 /// allocated one by one: three times slower to start, and otherwise the same.
@@ -37,6 +37,12 @@ pub(crate) fn engine() -> wasmtime::Result<Engine> {
     })
 }
 
+/// Makes the engine that compiles components, in a process that runs none. It reserves no pool: how instances are allocated does
+/// not change machine code, and what this one makes, [`engine`] loads.
+pub(crate) fn engine_for_compiling() -> wasmtime::Result<Engine> {
+    Engine::new(&config(InstanceAllocationStrategy::OnDemand))
+}
+
 fn config(allocation: InstanceAllocationStrategy) -> Config {
     let mut config = Config::new();
     config
@@ -45,6 +51,14 @@ fn config(allocation: InstanceAllocationStrategy) -> Config {
         // choices.
         .consume_fuel(true)
         .cranelift_opt_level(OptLevel::Speed)
+        // What Rust's components do not use is not offered: less of the compiler to attack. Without the garbage collector compiled
+        // in, wasmtime 48.0.8 even aborts on the casts of its proposal (GHSA-rc4p-x33f-vpr2).
+        .wasm_gc(false)
+        .wasm_tail_call(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(false)
+        // Its results differ between processors; the same call is to run the same instructions everywhere.
+        .wasm_relaxed_simd(false)
         // Only components of WASI 0.2 run here, and the machinery for 0.3 costs a third of a call.
         .concurrency_support(false)
         // Only native debuggers and profilers read it, and registering it takes longer with every component.

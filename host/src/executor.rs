@@ -5,13 +5,13 @@
 //! wherever it is. Dropping the future of a call ends the call.
 
 use std::num::NonZero;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use burla_types::component::Description;
-use burla_types::{Digest, Exceeded, LIMIT_PAYLOAD_BYTES_MAX, Limit, Limits, Outcome};
+use burla_types::{Digest, Exceeded, LIMIT_PAYLOAD_BYTES_MAX, Limit, Limits, NetworkGrant, Outcome, Usage};
 use bytes::Bytes;
 use lru::LruCache;
 use tokio::runtime::{Handle, Runtime};
@@ -20,17 +20,26 @@ use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 
 use crate::compiled::CompiledCache;
-use crate::contract::{self, CallError, FunctionPre, TEXT_BYTES_MAX, truncate};
+use crate::compiler::{CompileError, Compiler, CompilerConfig, FailedCompiles};
+use crate::contract::{self, CallError, FunctionPre, kept};
 use crate::engine::CALLS_MAX;
+use crate::filesystem::{Disk, NodeDisk, NodeFiles};
+use crate::machine;
 use crate::memory::{NodeMemory, Reservation};
 use crate::metrics::Metrics;
+use crate::network::Network;
 use crate::output::{CallOutput, Printer};
-use crate::sandbox::Sandbox;
+use crate::policy::Policy;
+use crate::sandbox::{Given, Sandbox, fuel_given};
 use crate::scratch::ScratchPool;
+use crate::throttle::throttled;
 use crate::trap;
 
 /// Components that are kept ready in memory. One that is not is loaded from disk in a millisecond.
 const LOADED_MAX: NonZero<usize> = NonZero::new(256).expect("not zero");
+
+/// Components that are fetched and compiled at one time: each is held whole until it is compiled, 64 MiB at most.
+const PREPARES_MAX: usize = 4;
 
 /// How long calls that were told to end may take. They notice within a millisecond, but for those in the middle of a large file
 /// operation.
@@ -53,6 +62,8 @@ pub struct Call {
     pub input: Bytes,
     /// What the sandbox enforces.
     pub limits: Limits,
+    /// What it may reach over the network.
+    pub network: Arc<[NetworkGrant]>,
     /// The whole environment.
     pub env: Arc<[(String, String)]>,
     /// Memory that it has for certain. It may use more, up to its limit, while the node has it.
@@ -66,10 +77,8 @@ pub struct CallEnd {
     pub outcome: Outcome,
     /// The end of what it wrote to stderr; empty when it is done.
     pub stderr_tail: String,
-    /// From before its instance was made until after it was gone.
-    pub wall_time: Duration,
-    /// The most that its memories and tables took. Zero for a call that ran into its timeout.
-    pub memory_bytes_peak: u64,
+    /// What it took.
+    pub usage: Usage,
     /// It was stopped because the node ran short of memory, and the outcome says no more than that.
     pub node_was_short: bool,
 }
@@ -103,15 +112,39 @@ pub enum PrepareError {
     },
 }
 
+/// What an executor has to give, and where it keeps things.
+#[derive(Clone, Debug)]
+pub struct ExecutorConfig {
+    /// Where compiled components are kept.
+    pub data_dir: PathBuf,
+    /// Where calls' directories are made.
+    pub sandbox_dir: PathBuf,
+    /// Threads that guests run on.
+    pub threads: NonZero<usize>,
+    /// Memory that calls may have together.
+    pub memory_bytes: u64,
+    /// Bytes that calls' files may take together.
+    pub disk_bytes: u64,
+    /// What calls may be granted.
+    pub policy: Arc<Policy>,
+}
+
 /// Runs calls on threads of its own.
 pub struct Executor {
     engine: Engine,
     linker: Linker<Sandbox>,
     compiled: CompiledCache,
+    compiler: Compiler,
+    failed: FailedCompiles,
+    /// Components beyond what the node holds at one time are fetched later.
+    preparing: Semaphore,
     /// A cell for each digest, so that a component is compiled once however many ask for it at the same time.
     loaded: Mutex<LruCache<Digest, Arc<OnceCell<PreparedComponent>>>>,
     scratch: Arc<ScratchPool>,
     memory: Arc<NodeMemory>,
+    disk: Arc<NodeDisk>,
+    files: Arc<NodeFiles>,
+    policy: Arc<Policy>,
     metrics: Arc<Metrics>,
     /// Calls beyond what the pool of instances holds wait here; the pool itself would fail them.
     instances: Semaphore,
@@ -120,36 +153,45 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// Makes an executor that keeps compiled components below `data_dir`, makes calls' directories below `sandbox_dir`, runs
-    /// guests on `threads` threads, and gives them `memory_bytes` together.
-    pub fn new(
-        data_dir: &Path,
-        sandbox_dir: &Path,
-        threads: NonZero<usize>,
-        memory_bytes: u64,
-        metrics: Arc<Metrics>,
-    ) -> anyhow::Result<Self> {
+    /// Makes an executor.
+    ///
+    /// # Errors
+    ///
+    /// A folder that cannot be made or read, or an engine that cannot be made.
+    pub fn new(config: ExecutorConfig, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        let ExecutorConfig { data_dir, sandbox_dir, threads, memory_bytes, disk_bytes, policy } = config;
+        let (data_dir, sandbox_dir) = (data_dir.as_path(), sandbox_dir.as_path());
         burla_blobs::make_private_dir(data_dir)?;
         let engine = crate::engine::engine()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads.get())
-            .thread_name("burla-call")
-            // A guest yields every millisecond or so; timers that were looked at only every 61 turns, the default, would be that
-            // much late.
-            .event_interval(1)
-            .enable_all()
-            .build()?;
-        Ok(Self {
+        let mut executor = Self {
             linker: contract::linker(&engine)?,
             compiled: CompiledCache::open(data_dir, &engine)?,
+            compiler: Compiler::new(CompilerConfig::default()),
+            failed: FailedCompiles::default(),
+            preparing: Semaphore::new(PREPARES_MAX),
             engine,
             loaded: Mutex::new(LruCache::new(LOADED_MAX)),
             scratch: Arc::new(ScratchPool::open(sandbox_dir)?),
-            memory: NodeMemory::new(memory_bytes),
+            memory: NodeMemory::new(memory_bytes, machine::available_memory_bytes),
+            disk: Arc::new(NodeDisk::new(disk_bytes)),
+            files: Arc::new(NodeFiles::new(machine::files_for_calls())),
+            policy,
             metrics,
             instances: Semaphore::new(CALLS_MAX as usize),
-            runtime: Some(runtime),
-        })
+            runtime: None,
+        };
+        // Last: a runtime must not be dropped where others are awaited, as an error after it would do.
+        executor.runtime = Some(
+            tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(threads.get())
+                .thread_name("burla-call")
+                // A guest yields every millisecond or so; timers that were looked at only every 61 turns, the default, would be that
+                // much late.
+                .event_interval(1)
+                .enable_all()
+                .build()?,
+        );
+        Ok(executor)
     }
 
     /// Where [`call`](Self::call) must be polled: guests may block the thread for the length of a file operation.
@@ -164,42 +206,54 @@ impl Executor {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
         F: Future<Output = Result<Bytes, E>>,
     {
-        let cell = {
-            let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(loaded.get_or_insert(digest, Arc::default))
-        };
-        let prepared = cell.get_or_try_init(|| async {
-            let unusable = |error: anyhow::Error| PrepareError::Unusable { digest, reason: format!("{error:#}") };
-            let failed = |source: anyhow::Error| PrepareError::Node { digest, source };
-            let this = Arc::clone(self);
-            if let Some(prepared) = blocking(move || this.load(digest)).await.map_err(failed)? {
-                return Ok(prepared);
-            }
-            let bytes = fetch.await.map_err(|error| PrepareError::Fetch { digest, source: error.into() })?;
-            let this = Arc::clone(self);
-            blocking(move || this.compile(digest, &bytes)).await.map_err(failed)?.map_err(unusable)
-        });
-        prepared.await.cloned()
+        let waiting = Waiting::new(self, digest);
+        waiting.cell.get_or_try_init(|| self.make_ready(digest, fetch)).await.cloned()
     }
 
-    fn load(&self, digest: Digest) -> Option<PreparedComponent> {
-        let component = self.compiled.load(digest)?;
-        self.link(&component).inspect_err(|error| tracing::warn!(%error, %digest, "a compiled component does not link")).ok()
+    async fn make_ready<E, F>(self: &Arc<Self>, digest: Digest, fetch: F) -> Result<PreparedComponent, PrepareError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+        F: Future<Output = Result<Bytes, E>>,
+    {
+        // Those who waited for one that failed are told so, too, and do not try it one after the other.
+        if let Some(reason) = self.failed.recall(digest, Instant::now()) {
+            return Err(PrepareError::Unusable { digest, reason });
+        }
+        let this = Arc::clone(self);
+        let loaded = blocking(move || this.load(digest)).await.map_err(|source| PrepareError::Node { digest, source })?;
+        if let Some(prepared) = loaded.map_err(|error| unusable(digest, &error))? {
+            return Ok(prepared);
+        }
+        let _turn = self.preparing.acquire().await;
+        let bytes = fetch.await.map_err(|error| PrepareError::Fetch { digest, source: error.into() })?;
+        let compiled = self.compile(digest, bytes).await;
+        if let Err(PrepareError::Unusable { reason, .. }) = &compiled {
+            self.failed.remember(digest, reason, Instant::now());
+        }
+        compiled
     }
 
-    fn compile(&self, digest: Digest, bytes: &[u8]) -> anyhow::Result<PreparedComponent> {
-        digest.verify(bytes)?;
-        let description = Description::read(bytes)?;
-        let foreign = description.imports_not_offered();
-        anyhow::ensure!(foreign.is_empty(), "it imports what no node offers: {}", foreign.join(", "));
+    /// One that was kept and does not link would not link either if it were compiled again.
+    fn load(&self, digest: Digest) -> anyhow::Result<Option<PreparedComponent>> {
+        self.compiled.load(digest).map(|component| self.link(&component)).transpose()
+    }
+
+    async fn compile(self: &Arc<Self>, digest: Digest, bytes: Bytes) -> Result<PreparedComponent, PrepareError> {
+        let failed = |source: anyhow::Error| PrepareError::Node { digest, source };
+        let checked = bytes.clone();
+        blocking(move || check(digest, &checked)).await.map_err(failed)??;
         let started = Instant::now();
-        let component = Component::new(&self.engine, bytes)?;
-        let prepared = self.link(&component)?;
-        tracing::info!(%digest, bytes = bytes.len(), elapsed = ?started.elapsed(), "compiled a component");
+        let code = self.compiler.compile(&bytes).await.map_err(|error| match error {
+            CompileError::Refused { reason } => PrepareError::Unusable { digest, reason },
+            CompileError::Node { source } => failed(source),
+        })?;
+        let elapsed = started.elapsed();
+        tracing::info!(%digest, bytes = bytes.len(), ?elapsed, "compiled a component");
         self.metrics.components_compiled.inc();
-        self.metrics.compile_seconds.observe(started.elapsed().as_secs_f64());
-        self.compiled.store(digest, &component);
-        Ok(prepared)
+        self.metrics.compile_seconds.observe(elapsed.as_secs_f64());
+        let this = Arc::clone(self);
+        let loaded = blocking(move || this.link(&this.compiled.store(digest, &code)?)).await.map_err(failed)?;
+        loaded.map_err(|error| unusable(digest, &error))
     }
 
     fn link(&self, component: &Component) -> anyhow::Result<PreparedComponent> {
@@ -209,36 +263,31 @@ impl Executor {
     /// Runs one call to its end. Whatever the guest does, this returns how it ended; dropping the future ends the guest.
     pub async fn call(&self, call: Call, printer: impl Printer) -> CallEnd {
         let _instance = self.instances.acquire().await;
-        let reservation = self.memory.reserve(call.memory_bytes_reserved).await;
+        let reservation = match self.memory.reserve(call.memory_bytes_reserved).await {
+            Ok(reservation) => reservation,
+            Err(short) => return CallEnd::lost(format!("its node could not start it: {short}")),
+        };
         let _running = Running::new(&self.metrics);
         let started = Instant::now();
         let output = CallOutput::new(printer);
-        let overdraft = reservation.overdraft();
-        let attempt = async {
-            tokio::select! {
-                attempted = self.attempt(&call, &output, reservation) => attempted,
-                () = overdraft.called_in() => Attempted { node_was_short: true, ..Attempted::without_instance(node_is_short()) },
-            }
-        };
-        let ended = match call.limits.wall_time_max {
-            None => attempt.await,
-            Some(wall_time_max) => tokio::time::timeout(wall_time_max, attempt)
-                .await
-                .unwrap_or_else(|_| Attempted::without_instance(timed_out(wall_time_max))),
-        };
+        let Attempted { outcome, mut usage, node_was_short } = self.attempt(&call, &output, reservation).await;
         let tail = output.finish();
-        let Attempted { outcome, memory_bytes_peak, node_was_short } = ended;
         let stderr_tail = if matches!(outcome, Outcome::Done(_)) { String::new() } else { tail };
-        let wall_time = started.elapsed();
+        usage.wall_time = started.elapsed();
         if !node_was_short {
-            self.metrics.call_ended(&outcome, wall_time);
+            self.metrics.call_ended(&outcome, &usage);
         }
-        CallEnd { outcome, stderr_tail, wall_time, memory_bytes_peak, node_was_short }
+        CallEnd { outcome, stderr_tail, usage, node_was_short }
     }
 
     /// What calls hold of the node's memory.
     pub(crate) fn memory_held_bytes(&self) -> u64 {
         self.memory.held_bytes()
+    }
+
+    /// What files of calls take on disk.
+    pub(crate) fn disk_held_bytes(&self) -> u64 {
+        self.disk.held_bytes()
     }
 
     /// Waits until no call runs any more, a while at most, and removes what calls have left on disk. Calls must have been told to
@@ -255,48 +304,141 @@ impl Executor {
 
     /// One instance, from its making to its end.
     async fn attempt(&self, call: &Call, output: &CallOutput, reservation: Reservation) -> Attempted {
+        let overdraft = reservation.overdraft();
         let scratch = match self.scratch.take() {
             Ok(scratch) => scratch,
             Err(error) => return Attempted::without_instance(node_failed("make the call's directory", &error)),
         };
-        let mut store = match Sandbox::store(&self.engine, &call.limits, &call.env, &scratch, output, reservation) {
+        let given = Given {
+            limits: &call.limits,
+            env: &call.env,
+            scratch: &scratch,
+            output,
+            reservation,
+            disk: Disk::new(call.limits.disk_bytes_max, Arc::clone(&self.disk), Arc::clone(&self.files)),
+            network: Network::new(Arc::clone(&call.network), Arc::clone(&self.policy.network)),
+        };
+        let mut store = match Sandbox::store(&self.engine, given) {
             Ok(store) => store,
             Err(error) => return Attempted::without_instance(node_failed("make the call's sandbox", &error)),
         };
-        let outcome = match enter(&mut store, call).await {
-            Ok(Ok(bytes)) => done(bytes),
-            Ok(Err(CallError::Failed(mut failure))) => {
-                failure.causes.truncate(CAUSES_MAX);
-                std::iter::once(&mut failure.message).chain(&mut failure.causes).for_each(|text| truncate(text, TEXT_BYTES_MAX));
-                Outcome::Failed { message: failure.message, causes: failure.causes }
+        let ended = {
+            let guest = throttled(call.limits.cpu_millis_max, enter(&mut store, call));
+            let in_time = tokio::time::timeout(call.limits.wall_time_max.unwrap_or(Duration::MAX), guest);
+            tokio::select! {
+                in_time = in_time => in_time.map_or(Ended::TimedOut, Ended::Returned),
+                () = overdraft.called_in() => Ended::CalledIn,
             }
-            Ok(Err(CallError::Refused(mut message))) => {
-                truncate(&mut message, TEXT_BYTES_MAX);
-                Outcome::Refused { message }
-            }
-            Err(_) if store.data().memory.node_is_short => node_is_short(),
-            Err(error) => trap::outcome(&error, store.data_mut(), &call.limits),
         };
-        let memory = &store.data().memory;
-        let attempted = Attempted { outcome, memory_bytes_peak: memory.bytes_peak, node_was_short: memory.node_is_short };
+        let node_was_short = store.data().memory.node_is_short || matches!(ended, Ended::CalledIn);
+        let outcome = match ended {
+            Ended::Returned(Ok(Ok(bytes))) => done(bytes),
+            Ended::Returned(Ok(Err(CallError::Failed(mut failure)))) => {
+                failure.causes.truncate(CAUSES_MAX);
+                Outcome::Failed { message: kept(failure.message), causes: failure.causes.into_iter().map(kept).collect() }
+            }
+            Ended::Returned(Ok(Err(CallError::Refused(message)))) => Outcome::Refused { message: kept(message) },
+            Ended::Returned(Err(_)) if store.data().memory.node_is_short => node_is_short(),
+            Ended::Returned(Err(error)) => trap::outcome(&error, store.data_mut(), &call.limits),
+            Ended::TimedOut => timed_out(call.limits.wall_time_max.unwrap_or_default()),
+            Ended::CalledIn => node_is_short(),
+        };
+        let fuel_left = store.get_fuel().unwrap_or_default();
+        let outcome = if fuel_left == 0 { trap::out_of_fuel(&call.limits) } else { outcome };
+        let usage = Usage {
+            fuel: (fuel_given(&call.limits) - fuel_left).min(call.limits.fuel_max.unwrap_or(u64::MAX)),
+            wall_time: Duration::ZERO,
+            memory_bytes_peak: store.data().memory.bytes_peak,
+            disk_bytes_written: store.data().disk.bytes_written(),
+        };
+        let denials = store.data().network.take_denials();
+        let mut notes: Vec<_> = denials.iter().map(|denial| format!("[burla: denied {denial}]")).collect();
+        if !matches!(outcome, Outcome::Done(_)) {
+            // One that went on has handled it.
+            notes.extend(store.data().disk.lacked().map(|reason| format!("[burla: no space left: {reason}]")));
+        }
+        output.print_notes(&notes);
         // The store goes before the directory: it has files open there.
         drop(store);
         drop(scratch);
-        attempted
+        Attempted { outcome, usage, node_was_short }
     }
+}
+
+/// What became of the guest.
+enum Ended {
+    /// It returned, or trapped.
+    Returned(wasmtime::Result<Result<Vec<u8>, CallError>>),
+    /// It was stopped at its timeout.
+    TimedOut,
+    /// It was stopped because another call needs the memory that it had beyond its reservation.
+    CalledIn,
 }
 
 /// How an attempt ended.
 struct Attempted {
     outcome: Outcome,
-    memory_bytes_peak: u64,
+    usage: Usage,
     node_was_short: bool,
 }
 
 impl Attempted {
     fn without_instance(outcome: Outcome) -> Self {
-        Self { outcome, memory_bytes_peak: 0, node_was_short: false }
+        Self { outcome, usage: Usage::default(), node_was_short: false }
     }
+}
+
+impl CallEnd {
+    /// A call that its node could not run, for no fault of its own.
+    pub(crate) fn lost(reason: String) -> Self {
+        let (stderr_tail, usage) = (String::new(), Usage::default());
+        Self { outcome: Outcome::Lost { reason }, stderr_tail, usage, node_was_short: false }
+    }
+}
+
+/// Someone who waits for a component to be ready.
+struct Waiting<'a> {
+    executor: &'a Executor,
+    digest: Digest,
+    cell: Arc<OnceCell<PreparedComponent>>,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(executor: &'a Executor, digest: Digest) -> Self {
+        let mut loaded = executor.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = Arc::clone(loaded.get_or_insert(digest, Arc::default));
+        drop(loaded);
+        Self { executor, digest, cell }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    /// A component that failed or was given up leaves no empty cell behind. While others wait on the cell it stays: with a second
+    /// one, the same component would be compiled twice at the same time.
+    fn drop(&mut self) {
+        let mut loaded = self.executor.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_kept = loaded.peek(&self.digest).is_some_and(|kept| Arc::ptr_eq(kept, &self.cell));
+        // One is the cache's, one is this one's.
+        if is_kept && !self.cell.initialized() && Arc::strong_count(&self.cell) == 2 {
+            loaded.pop(&self.digest);
+        }
+    }
+}
+
+/// Checks what can be checked without compiling.
+fn check(digest: Digest, bytes: &[u8]) -> Result<(), PrepareError> {
+    // Other bytes under its name say nothing about the component.
+    digest.verify(bytes).map_err(|mismatch| PrepareError::Fetch { digest, source: mismatch.into() })?;
+    let description = Description::read(bytes).map_err(|error| unusable(digest, &error.into()))?;
+    let foreign = description.imports_not_offered();
+    if foreign.is_empty() {
+        return Ok(());
+    }
+    Err(unusable(digest, &anyhow::anyhow!("it imports what no node offers: {}", foreign.join(", "))))
+}
+
+fn unusable(digest: Digest, error: &anyhow::Error) -> PrepareError {
+    PrepareError::Unusable { digest, reason: kept(format!("{error:#}")) }
 }
 
 /// Counts a call as running for as long as it does, however it ends.
@@ -335,12 +477,12 @@ fn done(bytes: Vec<u8>) -> Outcome {
         return Outcome::Done(bytes.into());
     }
     let (allowed, wanted) = (LIMIT_PAYLOAD_BYTES_MAX as u64, Some(bytes.len() as u64));
-    Outcome::Exceeded(Exceeded { limit: Limit::OutputSize, allowed, wanted })
+    Outcome::Exceeded(Exceeded { limit: Limit::OutputSize, allowed, wanted, peak: None })
 }
 
 fn timed_out(wall_time_max: Duration) -> Outcome {
     let allowed = u64::try_from(wall_time_max.as_millis()).unwrap_or(u64::MAX);
-    Outcome::Exceeded(Exceeded { limit: Limit::WallTime, allowed, wanted: None })
+    Outcome::Exceeded(Exceeded { limit: Limit::WallTime, allowed, wanted: None, peak: None })
 }
 
 fn node_is_short() -> Outcome {
@@ -351,7 +493,7 @@ fn node_failed(act: &str, error: &dyn std::fmt::Display) -> Outcome {
     Outcome::Lost { reason: format!("its node could not {act}: {error:#}") }
 }
 
-/// Runs what takes long on a thread where it may. A component that makes the compiler panic is an error like any other.
+/// Runs what takes long on a thread where it may. A panic is an error like any other.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
     tokio::task::spawn_blocking(work).await.context("the node failed at it")
 }

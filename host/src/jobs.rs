@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use burla_proto::convert::{CallReport, Work};
-use burla_types::{Attempt, JobId, Outcome, OutputStream, with_causes};
+use burla_types::{Attempt, JobId, NetworkGrant, OutputStream, with_causes};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::sync::watch;
@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::executor::{Call, CallEnd, Executor, PrepareError, PreparedComponent};
 use crate::metrics::Metrics;
-use crate::outbound::{CallNews, Outbound, Report, ReturnReason};
+use crate::outbound::{Blame, CallNews, Outbound, Report, ReturnReason};
 use crate::output::Printer;
+use crate::policy::Policy;
 
 /// How long a slot runs calls before it lets other tasks of the thread have a turn: the same millisecond after which a guest that
 /// computes is made to yield.
@@ -40,6 +41,8 @@ pub(crate) struct WaitingCall {
 
 /// All jobs of this node.
 pub(crate) struct Jobs {
+    name: String,
+    policy: Arc<Policy>,
     executor: Arc<Executor>,
     outbound: Arc<Outbound>,
     metrics: Arc<Metrics>,
@@ -55,6 +58,7 @@ struct Job {
     work: Work,
     function: Arc<str>,
     env: Arc<[(String, String)]>,
+    network: Arc<[NetworkGrant]>,
     /// Cancelled when the job is over: running calls end, and slots with them.
     over: CancellationToken,
     /// Whether calls that end with that are given back, so that they run elsewhere.
@@ -75,8 +79,17 @@ struct JobState {
 }
 
 impl Jobs {
-    pub(crate) fn new(executor: Arc<Executor>, outbound: Arc<Outbound>, metrics: Arc<Metrics>) -> Self {
+    /// The jobs of a node of this name and policy.
+    pub(crate) fn new(
+        name: String,
+        policy: Arc<Policy>,
+        executor: Arc<Executor>,
+        outbound: Arc<Outbound>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
+            name,
+            policy,
             executor,
             outbound,
             metrics,
@@ -96,6 +109,7 @@ impl Jobs {
         let job = Arc::new(Job {
             id,
             function: work.function.as_str().into(),
+            network: work.limits.network.as_slice().into(),
             env: work.env.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             work,
             over: CancellationToken::new(),
@@ -105,6 +119,12 @@ impl Jobs {
         });
         self.lock().insert(id, Arc::clone(&job));
         let slots = self.slots();
+        if let Err(reason) = self.policy.check(&job.work.limits) {
+            let reason = format!("node {} refuses it: {reason}", self.name);
+            tracing::warn!(job = %id, %reason, "a job asks for more than this node allows");
+            self.outbound.push(Report::Unusable { job: id, reason, blame: Blame::Policy });
+            return;
+        }
         tokio::spawn(async move {
             let (executor, outbound) = (&slots.executor, &slots.outbound);
             let prepared = prepare(executor, &job, fetch);
@@ -115,9 +135,9 @@ impl Jobs {
                     job.fill_slots(&slots);
                 }
                 Err(error) => {
-                    let node_trouble = !matches!(error, PrepareError::Unusable { .. });
-                    tracing::warn!(job = %id, error = %with_causes(&error), node_trouble, "cannot make a component ready");
-                    outbound.push(Report::Unusable { job: id, reason: with_causes(&error), node_trouble });
+                    let blame = if matches!(error, PrepareError::Unusable { .. }) { Blame::Component } else { Blame::Node };
+                    tracing::warn!(job = %id, error = %with_causes(&error), ?blame, "cannot make a component ready");
+                    outbound.push(Report::Unusable { job: id, reason: with_causes(&error), blame });
                 }
             }
         });
@@ -305,19 +325,14 @@ impl Slot {
             function: Arc::clone(&self.job.function),
             input,
             limits: self.job.work.limits.clone(),
+            network: Arc::clone(&self.job.network),
             env: Arc::clone(&self.job.env),
             memory_bytes_reserved,
         };
         let printer = CallPrinter { job: Arc::clone(&self.job), outbound: Arc::clone(&self.slots.outbound), index, attempt };
         let end = AssertUnwindSafe(self.slots.executor.call(call, printer)).catch_unwind().await;
         // A bug of the node, not of the guest. The call must end all the same: someone waits for it.
-        let end = end.unwrap_or_else(|_| CallEnd {
-            outcome: Outcome::Lost { reason: "its node failed while it ran".to_owned() },
-            stderr_tail: String::new(),
-            wall_time: Duration::ZERO,
-            memory_bytes_peak: 0,
-            node_was_short: false,
-        });
+        let end = end.unwrap_or_else(|_| CallEnd::lost("its node failed while it ran".to_owned()));
         if end.node_was_short {
             return self.give_back((index, attempt), ReturnReason::MemoryShort);
         }
@@ -325,9 +340,7 @@ impl Slot {
             job: self.job.id,
             index,
             attempt,
-            report: CallReport::Ended { outcome: end.outcome, stderr_tail: end.stderr_tail },
-            wall_time: end.wall_time,
-            memory_bytes_peak: end.memory_bytes_peak,
+            report: CallReport::Ended { outcome: end.outcome, stderr_tail: end.stderr_tail, usage: end.usage },
         }));
     }
 }
@@ -348,8 +361,6 @@ impl Printer for CallPrinter {
                 index: self.index,
                 attempt: self.attempt,
                 report: CallReport::Printed(stream, lines),
-                wall_time: Duration::ZERO,
-                memory_bytes_peak: 0,
             }));
         }
     }

@@ -9,6 +9,9 @@ use burla_types::Resources;
 /// here.
 const MEMORY_SHARE: f64 = 0.8;
 
+/// The share of the free disk that calls' files may take together.
+const DISK_SHARE: f64 = 0.8;
+
 /// The CPUs and memory that calls may have, as far as the machine tells: cgroup limits and affinity are respected.
 pub fn capacity() -> Resources {
     let memory = physical_memory_bytes().min(cgroup_memory_bytes().unwrap_or(u64::MAX));
@@ -30,6 +33,28 @@ pub(crate) fn raise_descriptor_limit() {
     }
 }
 
+/// Files that calls may have open together: what this process may, without what it needs for itself. Two for each call, as many
+/// for directories that are kept for the next, and connections, logs and the cache.
+pub(crate) fn files_for_calls() -> usize {
+    use rustix::process::{Resource, getrlimit};
+    const OWN: u64 = 4 * crate::engine::CALLS_MAX as u64;
+    /// Where the system allows hardly any. Calls then run out together with the node, which tells them so.
+    const LEAST: u64 = 64;
+    let all = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(all.saturating_sub(OWN).max(LEAST)).unwrap_or(usize::MAX)
+}
+
+/// What calls' files may take together, where nobody says: a share of what is free.
+pub fn disk_for_calls(folder: &Path) -> u64 {
+    (free_disk_bytes(folder) as f64 * DISK_SHARE) as u64
+}
+
+/// Bytes that are free in the file system of a folder, or of the nearest folder around it that exists.
+fn free_disk_bytes(folder: &Path) -> u64 {
+    let stats = folder.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok());
+    stats.map_or(0, |stats| stats.f_bavail * stats.f_frsize)
+}
+
 /// A name for people to recognise this machine by.
 pub fn name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -38,20 +63,49 @@ pub fn name() -> String {
 
 fn physical_memory_bytes() -> u64 {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    meminfo_total_bytes(&meminfo).unwrap_or(1 << 30)
+    meminfo_bytes(&meminfo, "MemTotal:").unwrap_or(1 << 30)
 }
 
-fn meminfo_total_bytes(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+fn meminfo_bytes(meminfo: &str, name: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes << 10)
 }
 
+/// Memory that this process and its neighbours can still have before the machine, or a control group, has none left.
+pub(crate) fn available_memory_bytes() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let machine = meminfo_bytes(&meminfo, "MemAvailable:").unwrap_or(u64::MAX);
+    machine.min(own_cgroup().and_then(|path| least_left(Path::new(CGROUPS), &path)).unwrap_or(u64::MAX))
+}
+
+/// The least that is left below the limits of the control groups from the root of all down to `path`. Pages of files that have not
+/// been used for a while do not count: the kernel takes them back when it needs them.
+fn least_left(root: &Path, path: &str) -> Option<u64> {
+    let left = |group: &Path| {
+        let read = |name| std::fs::read_to_string(group.join(name)).ok();
+        let limit: u64 = read("memory.max")?.trim().parse().ok()?;
+        let used: u64 = read("memory.current")?.trim().parse().ok()?;
+        let idle_files = read("memory.stat")?.lines().find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse().ok());
+        Some(limit.saturating_sub(used.saturating_sub(idle_files.unwrap_or(0))))
+    };
+    let own = root.join(path);
+    own.ancestors().take_while(|group| group.starts_with(root)).filter_map(left).min()
+}
+
 /// The limit of the control group this process is in, or of one around it, under cgroup v2; `max` and older systems have none.
 fn cgroup_memory_bytes() -> Option<u64> {
+    lowest_limit(Path::new(CGROUPS), &own_cgroup()?)
+}
+
+/// Where control groups are found.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// The control group of this process, from the root of all.
+fn own_cgroup() -> Option<String> {
     let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    lowest_limit(Path::new("/sys/fs/cgroup"), path.trim_start_matches('/'))
+    Some(path.trim_start_matches('/').to_owned())
 }
 
 /// The lowest `memory.max` from the root of all groups down to `path`.
@@ -78,8 +132,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_is_what_the_strictest_group_leaves_without_idle_files() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("a")).unwrap();
+        assert_eq!(least_left(root.path(), "a"), None);
+        for (group, limit, used, idle) in [("", "max", "0", "0"), ("a", "1000", "900", "150")] {
+            let group = root.path().join(group);
+            std::fs::write(group.join("memory.max"), limit).unwrap();
+            std::fs::write(group.join("memory.current"), used).unwrap();
+            std::fs::write(group.join("memory.stat"), format!("anon 1\ninactive_file {idle}\n")).unwrap();
+        }
+        assert_eq!(least_left(root.path(), "a"), Some(250));
+    }
+
+    #[test]
     fn memory_is_read_in_bytes() {
-        assert_eq!(meminfo_total_bytes("MemFree: 1 kB\nMemTotal:       24615440 kB\n"), Some(24_615_440 << 10));
-        assert_eq!(meminfo_total_bytes("nothing"), None);
+        let meminfo = "MemFree: 1 kB\nMemTotal:       24615440 kB\n";
+        assert_eq!(meminfo_bytes(meminfo, "MemTotal:"), Some(24_615_440 << 10));
+        assert_eq!(meminfo_bytes(meminfo, "MemAvailable:"), None);
+        assert!(available_memory_bytes() > 0);
     }
 }

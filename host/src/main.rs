@@ -17,8 +17,13 @@ use tokio::sync::{oneshot, watch};
 
 use crate::config::{Config, DEFAULT_FILE, Settings};
 
+fn main() -> ExitCode {
+    // A node starts its own binary to compile, which has to be known before there is a second thread.
+    burla_host::compile_if_asked().unwrap_or_else(serve)
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn serve() -> ExitCode {
     let settings = Settings::parse();
     if settings.print_config {
         return print_default(DEFAULT_FILE);

@@ -5,21 +5,37 @@
 //! stopped, to be run again with all that it may have; and when another waits to have its own reserved, the one that is furthest
 //! above its reservation is. One that stays within its reservation never is stopped.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How long a call waits for what is to be reserved for it before another is stopped. Most calls that are above their reservation
 /// are about to end.
 const RESERVE_PATIENCE: Duration = Duration::from_millis(100);
 
+/// How long what the machine has left is believed. Asking takes some 30 µs, more than a small call.
+const MACHINE_ASKED_EVERY: Duration = Duration::from_millis(20);
+
+/// What calls leave of what the machine has left: for the node itself, and for what changes until it is asked again.
+const MACHINE_MARGIN_BYTES: u64 = 64 << 20;
+
+/// How long a call waits for the machine to have what it needs, with nothing that it could be taken from. By then it is better off
+/// elsewhere.
+const MACHINE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// All memory that calls may have together.
 #[derive(Debug)]
 pub(crate) struct NodeMemory {
     capacity_bytes: u64,
+    /// Reserved or used, whichever is more, of each call.
     held_bytes: AtomicU64,
+    /// Used, of all calls.
+    used_bytes: AtomicU64,
+    machine: Machine,
     freed: Notify,
     /// Calls that have more than was reserved for them.
     overdrawn: Mutex<Vec<Weak<Overdraft>>>,
@@ -40,9 +56,53 @@ impl Overdraft {
     }
 }
 
+/// What the machine has left, which others take from, too.
+struct Machine {
+    available_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// [`MACHINE_PATIENCE`]; less in tests.
+    patience: Duration,
+    last: Mutex<Option<(Instant, u64)>>,
+}
+
+impl Machine {
+    fn available_bytes(&self) -> u64 {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match *last {
+            Some((asked, bytes)) if asked.elapsed() < MACHINE_ASKED_EVERY => bytes,
+            _ => {
+                let bytes = (self.available_bytes)();
+                *last = Some((Instant::now(), bytes));
+                bytes
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine").field("last", &self.last).finish_non_exhaustive()
+    }
+}
+
+/// The machine does not have what a call needs, and it is not this node's calls that have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the machine has only {} MiB of memory left, and the call needs {} MiB", .available_bytes >> 20, .needed_bytes >> 20)]
+pub(crate) struct MachineIsShort {
+    available_bytes: u64,
+    needed_bytes: u64,
+}
+
 impl NodeMemory {
-    pub(crate) fn new(capacity_bytes: u64) -> Arc<Self> {
-        Arc::new(Self { capacity_bytes, held_bytes: AtomicU64::new(0), freed: Notify::new(), overdrawn: Mutex::default() })
+    /// Memory of which calls may have so much together, and no more than `available_bytes` says that the machine has left.
+    pub(crate) fn new(capacity_bytes: u64, available_bytes: impl Fn() -> u64 + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            capacity_bytes,
+            held_bytes: AtomicU64::new(0),
+            used_bytes: AtomicU64::new(0),
+            machine: Machine { available_bytes: Box::new(available_bytes), patience: MACHINE_PATIENCE, last: Mutex::default() },
+            freed: Notify::new(),
+            overdrawn: Mutex::default(),
+        })
     }
 
     /// What calls hold, reserved or used, whichever is more.
@@ -50,9 +110,11 @@ impl NodeMemory {
         self.held_bytes.load(Ordering::Relaxed)
     }
 
-    /// Waits until this much is free, and reserves it. More than there is at all is the same as all.
-    pub(crate) async fn reserve(self: &Arc<Self>, bytes: u64) -> Reservation {
+    /// Waits until this much is free, and reserves it. More than there is at all is the same as all. Waits for the machine only
+    /// so long: what other processes have, nobody here can give back.
+    pub(crate) async fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, MachineIsShort> {
         let bytes = bytes.min(self.capacity_bytes);
+        let started = Instant::now();
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
@@ -60,10 +122,14 @@ impl NodeMemory {
             freed.as_mut().enable();
             if self.take(bytes) {
                 let overdraft = Arc::default();
-                return Reservation { memory: Arc::clone(self), reserved_bytes: bytes, held_bytes: bytes, overdraft };
+                let (reserved_bytes, held_bytes, used_bytes) = (bytes, bytes, 0);
+                return Ok(Reservation { memory: Arc::clone(self), reserved_bytes, held_bytes, used_bytes, overdraft });
             }
             if tokio::time::timeout(RESERVE_PATIENCE, freed).await.is_err() {
                 self.call_in();
+            }
+            if started.elapsed() >= self.machine.patience && self.held_bytes() + bytes <= self.capacity_bytes {
+                return Err(MachineIsShort { available_bytes: self.machine.available_bytes(), needed_bytes: bytes });
             }
         }
     }
@@ -83,7 +149,11 @@ impl NodeMemory {
     }
 
     fn take(&self, bytes: u64) -> bool {
-        let fits = |held: u64| held.checked_add(bytes).filter(|held| *held <= self.capacity_bytes);
+        // What is promised to calls and not used yet is still to come out of what the machine has left.
+        let used = self.used_bytes.load(Ordering::Relaxed);
+        let machine_has = used.saturating_add(self.machine.available_bytes().saturating_sub(MACHINE_MARGIN_BYTES));
+        let most = self.capacity_bytes.min(machine_has);
+        let fits = |held: u64| held.checked_add(bytes).filter(|held| *held <= most);
         self.held_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
     }
 }
@@ -94,6 +164,7 @@ pub(crate) struct Reservation {
     memory: Arc<NodeMemory>,
     reserved_bytes: u64,
     held_bytes: u64,
+    used_bytes: u64,
     overdraft: Arc<Overdraft>,
 }
 
@@ -110,9 +181,11 @@ impl Reservation {
     /// Sees that the call can have this much in total.
     pub(crate) fn grow(&mut self, total_bytes: u64) -> Result<(), NoMemory> {
         if total_bytes <= self.held_bytes {
+            self.use_up_to(total_bytes);
             return Ok(());
         }
         if self.memory.take(total_bytes - self.held_bytes) {
+            self.use_up_to(total_bytes);
             if self.held_bytes <= self.reserved_bytes {
                 self.memory.overdrawn().push(Arc::downgrade(&self.overdraft));
             }
@@ -122,6 +195,13 @@ impl Reservation {
         }
         let has_all = self.reserved_bytes >= self.memory.capacity_bytes;
         Err(if has_all { NoMemory::TooLittle } else { NoMemory::Short })
+    }
+
+    fn use_up_to(&mut self, total_bytes: u64) {
+        if total_bytes > self.used_bytes {
+            self.memory.used_bytes.fetch_add(total_bytes - self.used_bytes, Ordering::Relaxed);
+            self.used_bytes = total_bytes;
+        }
     }
 
     /// All memory of the node.
@@ -141,6 +221,7 @@ impl Drop for Reservation {
             let mut overdrawn = self.memory.overdrawn();
             overdrawn.retain(|overdraft| !std::ptr::eq(overdraft.as_ptr(), Arc::as_ptr(&self.overdraft)));
         }
+        self.memory.used_bytes.fetch_sub(self.used_bytes, Ordering::Relaxed);
         self.memory.held_bytes.fetch_sub(self.held_bytes, Ordering::Relaxed);
         self.memory.freed.notify_waiters();
     }
@@ -152,6 +233,11 @@ mod tests {
 
     use super::*;
 
+    /// On a machine where there always is enough.
+    fn memory(capacity_bytes: u64) -> Arc<NodeMemory> {
+        NodeMemory::new(capacity_bytes, || u64::MAX)
+    }
+
     fn now<T>(future: impl Future<Output = T>) -> Option<T> {
         let mut future = std::pin::pin!(future);
         match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -162,8 +248,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_reserved_is_had_from_who_has_most_beyond_its_own() {
-        let memory = NodeMemory::new(100);
-        let (mut modest, mut greedy) = (memory.reserve(10).await, memory.reserve(10).await);
+        let memory = memory(100);
+        let (mut modest, mut greedy) = (memory.reserve(10).await.unwrap(), memory.reserve(10).await.unwrap());
         assert_eq!((modest.grow(20), greedy.grow(60)), (Ok(()), Ok(())));
         let (modest_is_stopped, greedy_is_stopped) = (modest.overdraft(), greedy.overdraft());
         let waiting = memory.reserve(50);
@@ -172,16 +258,16 @@ mod tests {
             drop(greedy);
         };
         let (reserved, ()) = tokio::join!(waiting, called_in);
-        assert_eq!(reserved.held_bytes, 50);
+        assert_eq!(reserved.unwrap().held_bytes, 50);
         assert!(now(modest_is_stopped.called_in()).is_none());
         assert_eq!(memory.overdrawn().len(), 1);
     }
 
     #[tokio::test]
     async fn a_call_may_take_what_nobody_has_reserved_and_no_more() {
-        let memory = NodeMemory::new(100);
-        let mut greedy = memory.reserve(10).await;
-        let modest = memory.reserve(30).await;
+        let memory = memory(100);
+        let mut greedy = memory.reserve(10).await.unwrap();
+        let modest = memory.reserve(30).await.unwrap();
         assert_eq!(greedy.grow(70), Ok(()));
         assert_eq!(greedy.grow(71), Err(NoMemory::Short));
         drop(modest);
@@ -192,23 +278,44 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_whole_node_does_not_have_is_not_waited_for() {
-        let memory = NodeMemory::new(100);
-        let mut all = memory.reserve(u64::MAX).await;
+        let memory = memory(100);
+        let mut all = memory.reserve(u64::MAX).await.unwrap();
         assert_eq!(all.grow(100), Ok(()));
         assert_eq!(all.grow(101), Err(NoMemory::TooLittle));
     }
 
     #[tokio::test]
     async fn who_waits_is_admitted_when_memory_is_free() {
-        let memory = NodeMemory::new(100);
-        let first = memory.reserve(80).await;
+        let memory = memory(100);
+        let first = memory.reserve(80).await.unwrap();
         let waiting = tokio::spawn({
             let memory = Arc::clone(&memory);
-            async move { memory.reserve(50).await.held_bytes }
+            async move { memory.reserve(50).await.unwrap().held_bytes }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         drop(first);
         assert_eq!(waiting.await.unwrap(), 50);
+    }
+
+    #[tokio::test]
+    async fn what_the_machine_does_not_have_is_not_given() {
+        const MIB: u64 = 1 << 20;
+        let left = Arc::new(AtomicU64::new(MACHINE_MARGIN_BYTES + 100 * MIB));
+        let available = Arc::clone(&left);
+        let mut memory = NodeMemory::new(1000 * MIB, move || available.load(Ordering::Relaxed));
+        Arc::get_mut(&mut memory).unwrap().machine.patience = Duration::ZERO;
+        let mut first = memory.reserve(60 * MIB).await.unwrap();
+        // 60 are promised, though the machine still has them.
+        let short = memory.reserve(50 * MIB).await.unwrap_err();
+        assert_eq!(short.needed_bytes, 50 * MIB);
+        assert_eq!(first.grow(110 * MIB), Err(NoMemory::Short));
+        // What is used is not left any more, and is not counted twice.
+        assert_eq!(first.grow(60 * MIB), Ok(()));
+        left.store(MACHINE_MARGIN_BYTES + 40 * MIB, Ordering::Relaxed);
+        memory.machine.last.lock().unwrap().take();
+        assert!(memory.reserve(40 * MIB).await.is_ok());
+        drop(first);
+        assert_eq!((memory.held_bytes(), memory.used_bytes.load(Ordering::Relaxed)), (0, 0));
     }
 }

@@ -5,9 +5,8 @@
 //! bound.
 
 use std::fmt;
-use std::time::Duration;
 
-use burla_types::Outcome;
+use burla_types::{Outcome, Usage};
 use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -25,7 +24,10 @@ pub struct Metrics {
     pub(crate) calls_ended: Family<OutcomeKind, Counter>,
     pub(crate) call_seconds: Histogram,
     pub(crate) calls_returned: Counter,
+    pub(crate) call_fuel: Counter,
+    pub(crate) disk_written_bytes: Counter,
     pub(crate) memory_held_bytes: Gauge,
+    pub(crate) disk_held_bytes: Gauge,
     pub(crate) components_compiled: Counter,
     pub(crate) compile_seconds: Histogram,
 }
@@ -53,7 +55,10 @@ impl Default for Metrics {
             // read off them is at most a factor of 2 off.
             call_seconds: Histogram::new(exponential_buckets(1e-5, 2.0, 28)),
             calls_returned: Counter::default(),
+            call_fuel: Counter::default(),
+            disk_written_bytes: Counter::default(),
             memory_held_bytes: Gauge::default(),
+            disk_held_bytes: Gauge::default(),
             components_compiled: Counter::default(),
             // From 10 ms to 82 s. The usual component takes 60 to 100 ms.
             compile_seconds: Histogram::new(exponential_buckets(0.01, 2.0, 14)),
@@ -82,6 +87,11 @@ impl Metrics {
         registry.register_with_unit("call", call_seconds, Unit::Seconds, self.call_seconds.clone());
         let returned = "Calls handed back to the scheduler, since they had not started or for want of memory";
         registry.register("calls_returned", returned, self.calls_returned.clone());
+        registry.register("call_fuel", "Instructions that calls ran, in wasmtime's units", self.call_fuel.clone());
+        let written = "What calls wrote to files";
+        registry.register_with_unit("disk_written", written, Unit::Bytes, self.disk_written_bytes.clone());
+        let held = "What files of running calls take on disk together";
+        registry.register_with_unit("disk_held", held, Unit::Bytes, self.disk_held_bytes.clone());
         let held = "Memory that running calls hold together";
         registry.register_with_unit("memory_held", held, Unit::Bytes, self.memory_held_bytes.clone());
 
@@ -92,9 +102,11 @@ impl Metrics {
     }
 
     /// Counts a call that ran and has an outcome.
-    pub(crate) fn call_ended(&self, outcome: &Outcome, wall_time: Duration) {
+    pub(crate) fn call_ended(&self, outcome: &Outcome, usage: &Usage) {
         self.calls_ended.get_or_create(&OutcomeKind::of(outcome)).inc();
-        self.call_seconds.observe(wall_time.as_secs_f64());
+        self.call_seconds.observe(usage.wall_time.as_secs_f64());
+        self.call_fuel.inc_by(usage.fuel);
+        self.disk_written_bytes.inc_by(usage.disk_bytes_written);
     }
 }
 
@@ -131,6 +143,8 @@ impl EncodeLabelSet for OutcomeKind {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -139,7 +153,8 @@ mod tests {
         let mut registry = Registry::default();
         metrics.register(&mut registry);
         metrics.memory_held_bytes.set(65536);
-        metrics.call_ended(&Outcome::Lost { reason: "its node was lost".to_owned() }, Duration::from_millis(2));
+        let usage = Usage { fuel: 70, wall_time: Duration::from_millis(2), memory_bytes_peak: 0, disk_bytes_written: 5 };
+        metrics.call_ended(&Outcome::Lost { reason: "its node was lost".to_owned() }, &usage);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         let version = format!("burla_node_build_info{{version=\"{}\"}} 1", burla_types::VERSION);
@@ -148,6 +163,8 @@ mod tests {
             "burla_node_connected 0",
             "burla_node_sessions_total 0",
             "burla_node_calls_running 0",
+            "burla_node_call_fuel_total 70",
+            "burla_node_disk_written_bytes_total 5",
             "burla_node_calls_ended_total{outcome=\"done\"} 0",
             "burla_node_calls_ended_total{outcome=\"lost\"} 1",
             "burla_node_call_seconds_sum 0.002",

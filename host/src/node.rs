@@ -8,11 +8,12 @@ use std::time::Duration;
 use burla_types::{GridError, Resources, with_causes};
 use tokio::sync::watch;
 
-use crate::executor::Executor;
+use crate::executor::{Executor, ExecutorConfig};
 use crate::jobs::Jobs;
 use crate::machine;
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
+use crate::policy::Policy;
 use crate::session::{self, SessionError};
 
 /// The wait before a second try to reach the scheduler; each further wait is twice as long.
@@ -24,8 +25,8 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
 /// How long a node that has ended its calls waits for the scheduler to hear of it.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// How often the gauge of the memory that calls hold is set: as often as anyone looks at it.
-const MEMORY_OBSERVED_EVERY: Duration = Duration::from_secs(1);
+/// How often the gauges of what calls hold are set: as often as anyone looks at them.
+const HELD_OBSERVED_EVERY: Duration = Duration::from_secs(1);
 
 /// Everything a node has to know before it starts.
 #[derive(Clone, Debug)]
@@ -40,6 +41,10 @@ pub struct NodeConfig {
     pub data_dir: PathBuf,
     /// Where calls' directories are made.
     pub sandbox_dir: PathBuf,
+    /// Bytes that calls' files may take together.
+    pub disk_bytes: u64,
+    /// What jobs may ask for.
+    pub policy: Policy,
     /// How long calls that run may go on after the shutdown was asked for.
     pub drain_time: Duration,
 }
@@ -79,17 +84,24 @@ pub async fn run(
     joined: watch::Sender<bool>,
 ) -> Result<(), NodeError> {
     machine::raise_descriptor_limit();
-    let (threads, memory_bytes) = (machine::threads(), config.capacity.memory_bytes);
-    let executor = Executor::new(&config.data_dir, &config.sandbox_dir, threads, memory_bytes, Arc::clone(&metrics));
-    let executor = executor.map_err(|source| NodeError::Start {
+    let policy = Arc::new(config.policy.clone());
+    let executor_config = ExecutorConfig {
+        data_dir: config.data_dir.clone(),
+        sandbox_dir: config.sandbox_dir.clone(),
+        threads: machine::threads(),
+        memory_bytes: config.capacity.memory_bytes,
+        disk_bytes: config.disk_bytes,
+        policy: Arc::clone(&policy),
+    };
+    let executor = Executor::new(executor_config, Arc::clone(&metrics)).map_err(|source| NodeError::Start {
         data_dir: config.data_dir.clone(),
         sandbox_dir: config.sandbox_dir.clone(),
         source,
     })?;
     let outbound = Arc::new(Outbound::default());
     let executor = Arc::new(executor);
-    let jobs = Jobs::new(Arc::clone(&executor), Arc::clone(&outbound), Arc::clone(&metrics));
-    let gauge = tokio::spawn(observe_memory(Arc::clone(&executor), Arc::clone(&metrics)));
+    let jobs = Jobs::new(config.name.clone(), policy, Arc::clone(&executor), Arc::clone(&outbound), Arc::clone(&metrics));
+    let gauge = tokio::spawn(observe_held(Arc::clone(&executor), Arc::clone(&metrics)));
 
     let ended = work(&config, &jobs, &outbound, &metrics, shutdown, &joined).await;
     gauge.abort();
@@ -176,10 +188,12 @@ async fn note_joined(joined: &watch::Sender<bool>, metrics: &Metrics) -> Infalli
     std::future::pending().await
 }
 
-async fn observe_memory(executor: Arc<Executor>, metrics: Arc<Metrics>) {
-    let mut ticks = tokio::time::interval(MEMORY_OBSERVED_EVERY);
+async fn observe_held(executor: Arc<Executor>, metrics: Arc<Metrics>) {
+    let mut ticks = tokio::time::interval(HELD_OBSERVED_EVERY);
     loop {
         ticks.tick().await;
-        metrics.memory_held_bytes.set(i64::try_from(executor.memory_held_bytes()).unwrap_or(i64::MAX));
+        let gauge = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        metrics.memory_held_bytes.set(gauge(executor.memory_held_bytes()));
+        metrics.disk_held_bytes.set(gauge(executor.disk_held_bytes()));
     }
 }

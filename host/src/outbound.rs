@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use burla_proto::convert::CallReport;
 use burla_proto::{WireSize, batch_is_full};
@@ -21,16 +20,22 @@ pub(crate) enum Report {
     /// About a call.
     Call(CallNews),
     /// The job's component cannot be made ready.
-    Unusable {
-        job: JobId,
-        reason: String,
-        /// Another node may do better.
-        node_trouble: bool,
-    },
+    Unusable { job: JobId, reason: String, blame: Blame },
     /// Calls of the job that the node gives back.
     Returned(JobId, Vec<(u64, Attempt)>, ReturnReason),
     /// The node is about to leave.
     Leaving,
+}
+
+/// Whose fault it is that a job cannot run here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// The component's: it is of no use anywhere.
+    Component,
+    /// The node's: another, or the same later, may do better.
+    Node,
+    /// Nobody's: the operator of this node does not allow what the job asks for.
+    Policy,
 }
 
 /// Why the node gives calls back.
@@ -49,9 +54,6 @@ pub(crate) struct CallNews {
     pub(crate) index: u64,
     pub(crate) attempt: Attempt,
     pub(crate) report: CallReport,
-    /// With how it ended: what it took.
-    pub(crate) wall_time: Duration,
-    pub(crate) memory_bytes_peak: u64,
 }
 
 /// A message's worth of reports.
@@ -60,7 +62,7 @@ pub(crate) enum Batch {
     /// About calls of one job.
     Calls(JobId, Vec<CallNews>),
     /// See [`Report::Unusable`].
-    Unusable { job: JobId, reason: String, node_trouble: bool },
+    Unusable { job: JobId, reason: String, blame: Blame },
     /// See [`Report::Returned`].
     Returned(JobId, Vec<(u64, Attempt)>, ReturnReason),
     /// See [`Report::Leaving`].
@@ -149,9 +151,9 @@ impl Outbound {
         let first = queue.reports.pop_front()?;
         let first_bytes = first.wire_bytes();
         let batch = match first {
-            Report::Unusable { job, reason, node_trouble } => {
+            Report::Unusable { job, reason, blame } => {
                 queue.bytes -= first_bytes;
-                Batch::Unusable { job, reason, node_trouble }
+                Batch::Unusable { job, reason, blame }
             }
             Report::Returned(job, calls, reason) => {
                 queue.bytes -= first_bytes;
@@ -207,7 +209,7 @@ fn is_lost(outcome: &Outcome) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use burla_types::OutputStream;
+    use burla_types::{OutputStream, Usage};
     use bytes::Bytes;
 
     use super::*;
@@ -218,7 +220,7 @@ mod tests {
 
     fn printed(job: JobId, index: u64, bytes: usize) -> Report {
         let report = CallReport::Printed(OutputStream::Stdout, Bytes::from(vec![b'x'; bytes]));
-        Report::Call(CallNews { job, index, attempt: Attempt::FIRST, report, wall_time: Duration::ZERO, memory_bytes_peak: 0 })
+        Report::Call(CallNews { job, index, attempt: Attempt::FIRST, report })
     }
 
     fn indices(batch: Option<Batch>) -> (JobId, Vec<u64>) {
@@ -254,9 +256,8 @@ mod tests {
         outbound.push(printed(job(1), 0, 10));
         outbound.push(Report::Returned(job(1), vec![(5, Attempt::FIRST)], ReturnReason::GivenBack));
         for (index, outcome) in [(1, Outcome::Lost { reason: "full".into() }), (2, Outcome::Done(Bytes::new()))] {
-            let report = CallReport::Ended { outcome, stderr_tail: String::new() };
-            let (wall_time, attempt) = (Duration::ZERO, Attempt::FIRST);
-            outbound.push(Report::Call(CallNews { job: job(1), index, attempt, report, wall_time, memory_bytes_peak: 0 }));
+            let report = CallReport::Ended { outcome, stderr_tail: String::new(), usage: Usage::default() };
+            outbound.push(Report::Call(CallNews { job: job(1), index, attempt: Attempt::FIRST, report }));
         }
         outbound.keep_outcomes();
         assert_eq!(indices(outbound.next_batch().await), (job(1), vec![2]));
@@ -270,15 +271,9 @@ mod tests {
         let outbound = Outbound::default();
         outbound.push(printed(job(1), 0, GATHERED_BYTES_MAX));
         assert!(!outbound.has_room());
-        let report = CallReport::Ended { outcome: Outcome::Done(Bytes::new()), stderr_tail: String::new() };
-        outbound.push(Report::Call(CallNews {
-            job: job(1),
-            index: 0,
-            attempt: Attempt::FIRST,
-            report,
-            wall_time: Duration::ZERO,
-            memory_bytes_peak: 0,
-        }));
+        let (outcome, usage) = (Outcome::Done(Bytes::new()), Usage::default());
+        let report = CallReport::Ended { outcome, stderr_tail: String::new(), usage };
+        outbound.push(Report::Call(CallNews { job: job(1), index: 0, attempt: Attempt::FIRST, report }));
         let (room, batch) = tokio::join!(outbound.room(), outbound.next_batch());
         assert_eq!((room, indices(batch).1), ((), vec![0]));
         assert!(outbound.has_room());

@@ -1,7 +1,10 @@
 //! What a call prints, on its way out: whole lines, in order, held back when they leave faster than they can be sent.
 //!
-//! Lines are never dropped. A guest that prints faster than its reader reads waits in its `println!`.
+//! Of each stream the head leaves while the call runs, and nothing of it is lost: a guest that prints faster than its reader
+//! reads waits in its `println!`. Of what comes after the head only the tail is kept, which leaves when the call ends, after a
+//! line that says how much was dropped in between.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burla_types::OutputStream as Stream;
@@ -9,6 +12,15 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
+
+/// What a call may print to one stream before the rest is dropped but for its tail: more than anyone reads, and little enough
+/// that a function which prints in an endless loop does not take up its grid's connections for as long as it runs. Each stream
+/// has its own: a flood on stdout must not take away the errors on stderr.
+const OUTPUT_HEAD_BYTES: usize = 64 << 20;
+
+/// What is kept of the end of a stream that is longer than that: several hundred lines, which is enough to see how it ended, and
+/// little beside what a call takes anyway.
+const OUTPUT_TAIL_BYTES: usize = 64 << 10;
 
 /// A line longer than this leaves in pieces. A guest could otherwise make the node hold a line that never ends.
 const LINE_BYTES_MAX: usize = 1 << 20;
@@ -60,20 +72,24 @@ pub(crate) struct CallOutput(Arc<Shared>);
 
 struct Shared {
     printer: Box<dyn DynPrinter>,
-    lines: Mutex<Lines>,
+    held: Mutex<Held>,
 }
 
-/// What is not a whole line yet.
-#[derive(Default)]
-struct Lines {
-    stdout: BytesMut,
-    stderr: BytesMut,
-    stderr_tail: Vec<u8>,
+/// What has not left yet.
+struct Held {
+    stdout: Lines,
+    stderr: Lines,
+    stderr_tail: Tail,
+    notes: Vec<u8>,
 }
 
 impl CallOutput {
     pub(crate) fn new(printer: impl Printer) -> Self {
-        Self(Arc::new(Shared { printer: Box::new(printer), lines: Mutex::default() }))
+        Self::with_head(printer, OUTPUT_HEAD_BYTES)
+    }
+
+    fn with_head(printer: impl Printer, head_bytes_max: usize) -> Self {
+        Self(Arc::new(Shared { printer: Box::new(printer), held: Mutex::new(Held::new(head_bytes_max)) }))
     }
 
     pub(crate) fn stdout(&self) -> GuestStream {
@@ -84,47 +100,161 @@ impl CallOutput {
         GuestStream { output: self.clone(), stream: Stream::Stderr, permit: 0 }
     }
 
-    /// The call is over: prints what has no newline, and returns the end of its stderr.
+    /// Adds lines of the host's own, without their newlines, to the end of the call's stderr: what explains how it ended.
+    pub(crate) fn print_notes(&self, lines: &[String]) {
+        let mut held = self.lock();
+        for line in lines {
+            held.notes.extend_from_slice(line.as_bytes());
+            held.notes.push(b'\n');
+        }
+    }
+
+    /// The call is over: prints what has not left yet, and returns the end of its stderr.
     pub(crate) fn finish(&self) -> String {
-        let mut lines = self.lock();
-        let rest = [(Stream::Stdout, lines.stdout.split()), (Stream::Stderr, lines.stderr.split())];
-        let tail = std::mem::take(&mut lines.stderr_tail);
-        drop(lines);
+        // With no head left, so that nothing leaves after its end.
+        let Held { stdout, stderr, mut stderr_tail, notes } = std::mem::replace(&mut *self.lock(), Held::new(0));
+        let mut rest = [(Stream::Stdout, stdout.into_rest()), (Stream::Stderr, stderr.into_rest())];
+        if !notes.is_empty() {
+            let (_, stderr_rest) = &mut rest[1];
+            end_line(stderr_rest);
+            stderr_rest.extend_from_slice(&notes);
+            stderr_tail.end_line();
+            stderr_tail.push(&notes);
+        }
         for (stream, rest) in rest {
             if !rest.is_empty() {
                 self.0.printer.print(stream, rest.freeze());
             }
         }
-        String::from_utf8_lossy(&tail).into_owned()
+        String::from_utf8_lossy(stderr_tail.bytes.make_contiguous()).into_owned()
     }
 
     fn write(&self, stream: Stream, bytes: &[u8]) {
-        let mut lines = self.lock();
+        let mut held = self.lock();
         if stream == Stream::Stderr {
-            lines.stderr_tail.extend_from_slice(bytes);
-            let excess = lines.stderr_tail.len().saturating_sub(STDERR_TAIL_BYTES);
-            lines.stderr_tail.drain(..excess);
+            held.stderr_tail.push(bytes);
         }
-        let pending = match stream {
-            Stream::Stdout => &mut lines.stdout,
-            Stream::Stderr => &mut lines.stderr,
-        };
-        // What was pending has no newline, so only the new bytes are searched.
-        let whole = match bytes.iter().rposition(|&byte| byte == b'\n') {
-            Some(newline) => pending.len() + newline + 1,
-            None => 0,
-        };
-        pending.extend_from_slice(bytes);
-        let whole = if pending.len() - whole > LINE_BYTES_MAX { pending.len() } else { whole };
-        if whole > 0 {
-            let lines_out = pending.split_to(whole).freeze();
+        if let Some(whole) = held.lines(stream).push(bytes) {
             // Under the lock, so that two streams of one guest keep their order.
-            self.0.printer.print(stream, lines_out);
+            self.0.printer.print(stream, whole);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Lines> {
-        self.0.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the stream may be written to now. One that is past its head is never held back: what it is given is not sent.
+    fn is_ready(&self, stream: Stream) -> bool {
+        self.0.printer.is_ready() || self.lock().lines(stream).head_bytes_left == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn new(head_bytes_max: usize) -> Self {
+        let lines = || Lines { head_bytes_left: head_bytes_max, pending: BytesMut::new(), tail: Tail::new(OUTPUT_TAIL_BYTES) };
+        Self { stdout: lines(), stderr: lines(), stderr_tail: Tail::new(STDERR_TAIL_BYTES), notes: Vec::new() }
+    }
+
+    fn lines(&mut self, stream: Stream) -> &mut Lines {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+}
+
+/// One stream, on its way out.
+struct Lines {
+    head_bytes_left: usize,
+    /// The end of the head: what is not a whole line yet.
+    pending: BytesMut,
+    tail: Tail,
+}
+
+impl Lines {
+    /// Takes what was written, and gives what can leave now.
+    fn push(&mut self, bytes: &[u8]) -> Option<Bytes> {
+        let (head, beyond) = bytes.split_at(bytes.len().min(self.head_bytes_left));
+        self.head_bytes_left -= head.len();
+        if !beyond.is_empty() {
+            self.tail.push(beyond);
+        }
+        // What was pending has no newline, so only the new bytes are searched.
+        let whole = match head.iter().rposition(|&byte| byte == b'\n') {
+            Some(newline) => self.pending.len() + newline + 1,
+            None => 0,
+        };
+        self.pending.extend_from_slice(head);
+        let whole = if self.pending.len() - whole > LINE_BYTES_MAX { self.pending.len() } else { whole };
+        (whole > 0).then(|| self.pending.split_to(whole).freeze())
+    }
+
+    /// What leaves at the end: what has no newline, and where the head was not all, what was dropped and the tail.
+    fn into_rest(mut self) -> BytesMut {
+        let mut rest = self.pending;
+        self.tail.start_with_line();
+        if self.tail.bytes_dropped > 0 {
+            end_line(&mut rest);
+            let note = format!("[burla: {} bytes of output dropped]\n", self.tail.bytes_dropped);
+            rest.extend_from_slice(note.as_bytes());
+        }
+        rest.extend_from_slice(self.tail.bytes.make_contiguous());
+        rest
+    }
+}
+
+/// The last bytes of something. Takes no memory before there are any.
+struct Tail {
+    bytes_max: usize,
+    bytes: VecDeque<u8>,
+    bytes_dropped: u64,
+    /// Whether what was dropped ended with a line.
+    starts_with_line: bool,
+}
+
+impl Tail {
+    fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, bytes: VecDeque::new(), bytes_dropped: 0, starts_with_line: true }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let excess = (self.bytes.len() + bytes.len()).saturating_sub(self.bytes_max);
+        // What is kept goes first, and then what is too long even without it.
+        let kept_excess = excess.min(self.bytes.len());
+        let (dropped, bytes) = bytes.split_at(excess - kept_excess);
+        if let Some(last) = dropped.last().or_else(|| self.bytes.range(..kept_excess).next_back()) {
+            self.starts_with_line = *last == b'\n';
+        }
+        self.bytes.drain(..kept_excess);
+        self.bytes.extend(bytes);
+        self.bytes_dropped += excess as u64;
+    }
+
+    /// Drops the end of a line whose beginning was dropped. A tail that is one line only is better than none.
+    fn start_with_line(&mut self) {
+        if self.starts_with_line {
+            return;
+        }
+        let newline = self.bytes.iter().position(|&byte| byte == b'\n');
+        if let Some(newline) = newline.filter(|newline| newline + 1 < self.bytes.len()) {
+            self.bytes.drain(..=newline);
+            self.bytes_dropped += newline as u64 + 1;
+        }
+    }
+
+    /// Ends the last line, if it has no end.
+    fn end_line(&mut self) {
+        if self.bytes.back().is_some_and(|&last| last != b'\n') {
+            self.push(b"\n");
+        }
+    }
+}
+
+/// Ends the last line, if it has no end. One that left before in pieces needs none: each piece is shown as a line.
+fn end_line(lines: &mut BytesMut) {
+    if lines.last().is_some_and(|&last| last != b'\n') {
+        lines.extend_from_slice(b"\n");
     }
 }
 
@@ -158,7 +288,9 @@ impl StdoutStream for GuestStream {
 #[wasmtime_wasi::async_trait]
 impl Pollable for GuestStream {
     async fn ready(&mut self) {
-        self.output.0.printer.ready().await;
+        if !self.output.is_ready(self.stream) {
+            self.output.0.printer.ready().await;
+        }
     }
 }
 
@@ -178,13 +310,15 @@ impl OutputStream for GuestStream {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        self.permit = if self.output.0.printer.is_ready() { WRITE_BYTES_MAX } else { 0 };
+        self.permit = if self.output.is_ready(self.stream) { WRITE_BYTES_MAX } else { 0 };
         Ok(self.permit)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[derive(Clone, Default)]
@@ -202,6 +336,14 @@ mod tests {
         async fn ready(&self) {}
     }
 
+    impl Recorder {
+        /// All that was printed to a stream.
+        fn all(&self, of: Stream) -> Vec<u8> {
+            let printed = self.0.lock().unwrap();
+            printed.iter().filter(|(stream, _)| *stream == of).flat_map(|(_, lines)| lines.to_vec()).collect()
+        }
+    }
+
     fn printed(writes: &[(Stream, &str)]) -> (Vec<(Stream, String)>, String) {
         let recorder = Recorder::default();
         let output = CallOutput::new(recorder.clone());
@@ -212,6 +354,24 @@ mod tests {
         let printed = std::mem::take(&mut *recorder.0.lock().unwrap());
         let printed = printed.into_iter().map(|(stream, lines)| (stream, String::from_utf8(lines.to_vec()).unwrap()));
         (printed.collect(), tail)
+    }
+
+    /// What becomes of bytes that are written in pieces of a size, with a head of a size.
+    fn capped(head_bytes_max: usize, bytes: &[u8], piece_bytes: usize) -> Vec<u8> {
+        let recorder = Recorder::default();
+        let output = CallOutput::with_head(recorder.clone(), head_bytes_max);
+        bytes.chunks(piece_bytes).for_each(|piece| output.write(Stream::Stdout, piece));
+        output.finish();
+        recorder.all(Stream::Stdout)
+    }
+
+    fn note(bytes_dropped: usize) -> Vec<u8> {
+        format!("[burla: {bytes_dropped} bytes of output dropped]\n").into_bytes()
+    }
+
+    /// Numbered lines of different lengths.
+    fn lines(count: usize) -> Vec<u8> {
+        (0..count).flat_map(|number| format!("{number}{}\n", "-".repeat(number % 61)).into_bytes()).collect()
     }
 
     #[test]
@@ -244,5 +404,119 @@ mod tests {
         let (_, tail) = printed(&[(Stream::Stderr, &long), (Stream::Stdout, "not this\n"), (Stream::Stderr, "the end\n")]);
         assert_eq!(tail.len(), STDERR_TAIL_BYTES);
         assert!(tail.ends_with("zthe end\n"));
+    }
+
+    #[test]
+    fn what_fits_in_head_and_tail_is_whole() {
+        let bytes = lines(4000);
+        for bytes in [&bytes[..100], &bytes[..99], &bytes[..101], &bytes[..100 + OUTPUT_TAIL_BYTES]] {
+            for piece_bytes in [1, 7, 333, WRITE_BYTES_MAX] {
+                assert!(capped(100, bytes, piece_bytes) == bytes, "{} bytes in pieces of {piece_bytes}", bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn beyond_the_head_the_tail_remains_and_the_rest_is_counted() {
+        let bytes = lines(10_007);
+        for head_bytes_max in [1, 2, 1000, 1001, 54_321] {
+            for bytes in [&bytes[..], &bytes[..bytes.len() - 1], &bytes[..head_bytes_max + OUTPUT_TAIL_BYTES + 1]] {
+                let (head, beyond) = bytes.split_at(head_bytes_max);
+                // The first line that begins where the tail may begin, or after.
+                let tail_from = beyond.len() - OUTPUT_TAIL_BYTES;
+                let line = beyond[tail_from - 1..].iter().position(|&byte| byte == b'\n').unwrap();
+                let (dropped, tail) = beyond.split_at(tail_from + line);
+                let newline = if head.ends_with(b"\n") { "" } else { "\n" };
+                let expected = [head, newline.as_bytes(), &note(dropped.len()), tail].concat();
+                for piece_bytes in [1, 61, 4097, WRITE_BYTES_MAX] {
+                    assert!(capped(head_bytes_max, bytes, piece_bytes) == expected, "{head_bytes_max} {piece_bytes}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_flood_without_newline_and_without_meaning_keeps_its_bytes() {
+        let bytes: Vec<u8> = (0..3 * OUTPUT_TAIL_BYTES).map(|at| 0x80 | (at % 251) as u8).collect();
+        let tail = &bytes[2 * OUTPUT_TAIL_BYTES..];
+        let expected = [&bytes[..5], b"\n", &note(2 * OUTPUT_TAIL_BYTES - 5), tail].concat();
+        assert!(capped(5, &bytes, 1021) == expected);
+        // Its only newline is its end, after which there is no line.
+        let bytes = [&bytes[..], b"\n"].concat();
+        let expected = [&bytes[..5], b"\n", &note(2 * OUTPUT_TAIL_BYTES - 4), &tail[1..], b"\n"].concat();
+        assert!(capped(5, &bytes, 1021) == expected);
+    }
+
+    #[test]
+    fn each_stream_has_its_own_head() {
+        let recorder = Recorder::default();
+        let output = CallOutput::with_head(recorder.clone(), 10);
+        output.write(Stream::Stderr, b"error 1\n");
+        let flood = lines(5000);
+        output.write(Stream::Stdout, &flood);
+        output.write(Stream::Stderr, b"\n");
+        assert_eq!(recorder.all(Stream::Stderr), b"error 1\n\n", "it streams on");
+        output.write(Stream::Stderr, b"error 2\n");
+        assert_eq!(output.finish(), "error 1\n\nerror 2\n", "the end for failures is that of the whole");
+        assert_eq!(recorder.all(Stream::Stderr), b"error 1\n\nerror 2\n");
+        assert!(recorder.all(Stream::Stdout).len() < 10 + OUTPUT_TAIL_BYTES + 64);
+        assert!(recorder.all(Stream::Stdout).ends_with(&flood[flood.len() - OUTPUT_TAIL_BYTES + 64..]));
+    }
+
+    #[test]
+    fn a_stream_past_its_head_is_not_held_back() {
+        struct Full;
+
+        impl Printer for Full {
+            fn print(&self, _: Stream, _: Bytes) {}
+
+            fn is_ready(&self) -> bool {
+                false
+            }
+
+            async fn ready(&self) {
+                std::future::pending().await
+            }
+        }
+
+        let output = CallOutput::with_head(Full, 4);
+        let (mut stdout, mut stderr) = (output.stdout(), output.stderr());
+        output.write(Stream::Stdout, b"123");
+        assert_eq!(stdout.check_write().unwrap(), 0);
+        output.write(Stream::Stdout, b"4");
+        assert_eq!(stdout.check_write().unwrap(), WRITE_BYTES_MAX);
+        assert!(stdout.ready().now_or_never().is_some());
+        assert_eq!(stderr.check_write().unwrap(), 0);
+        assert!(stderr.ready().now_or_never().is_none());
+    }
+
+    #[test]
+    fn notes_come_last_on_lines_of_their_own() {
+        let notes = ["denied a".to_owned(), "denied b".to_owned()];
+        for (written, expected) in [
+            ("", "denied a\ndenied b\n"),
+            ("line\n", "line\ndenied a\ndenied b\n"),
+            ("no newline", "no newline\ndenied a\ndenied b\n"),
+        ] {
+            let recorder = Recorder::default();
+            let output = CallOutput::new(recorder.clone());
+            output.write(Stream::Stderr, written.as_bytes());
+            output.print_notes(&notes);
+            assert_eq!(output.finish(), expected);
+            assert_eq!(recorder.all(Stream::Stderr), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn notes_do_not_push_out_what_was_kept() {
+        let recorder = Recorder::default();
+        let output = CallOutput::with_head(recorder.clone(), 0);
+        output.write(Stream::Stderr, &vec![b'x'; OUTPUT_TAIL_BYTES + 7]);
+        output.print_notes(&["denied".to_owned()]);
+        let tail = output.finish();
+        assert_eq!((tail.len(), tail.ends_with("xx\ndenied\n")), (STDERR_TAIL_BYTES, true));
+        let expected = [&note(7), &*vec![b'x'; OUTPUT_TAIL_BYTES], b"\ndenied\n"].concat();
+        assert!(recorder.all(Stream::Stderr) == expected);
+        assert_eq!(output.finish(), "", "what is over has nothing left to print");
     }
 }

@@ -4,10 +4,14 @@
 //! never touch theirs. So a directory that is verifiably as it was made is given to the next call: it has no entries, and the
 //! kernel says that neither its contents nor its metadata were changed or read since. Any other is taken apart, off the hot path.
 //!
+//! A node that was killed cannot clean up after itself. Its folder is locked for as long as it lives, so that the next node that
+//! starts beside it can tell, and takes apart what no one holds any more.
+//!
 //! Taking apart is done by hand. The usual recursion overflows the stack of its thread on a tree of 15,000 levels, or runs out of
 //! descriptors; here every nested directory is first moved to the top, so that both stay constant.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -15,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 
 /// Untouched directories that are kept for the next calls: as many as a node has calls at one time.
 const IDLE_MAX: usize = crate::engine::CALLS_MAX as usize;
@@ -37,10 +41,18 @@ struct Cleaner {
     thread: std::thread::JoinHandle<()>,
 }
 
+/// What the folders of nodes begin with, below that for all.
+const BASE_PREFIX: &str = "burla-sandboxes-";
+
+/// The same for one that is being made, and not locked yet.
+const NEW_PREFIX: &str = "burla-new-";
+
 struct Shared {
     /// Removed with everything in it when the node ends.
-    base: tempfile::TempDir,
+    base: PathBuf,
     base_dir: Dir,
+    /// Says until then that the folder is in use.
+    _lock: OwnedFd,
     next: AtomicU64,
     idle: Mutex<Vec<Entry>>,
 }
@@ -66,10 +78,10 @@ impl ScratchPool {
     /// Opens a pool in a new folder below `parent`.
     pub(crate) fn open(parent: &Path) -> io::Result<Self> {
         burla_blobs::make_private_dir(parent)?;
-        let base = tempfile::Builder::new().prefix("burla-sandboxes-").tempdir_in(parent)?;
-        let base_dir = Dir::open_ambient_dir(base.path(), ambient_authority())?;
+        let (base, lock) = make_base(parent)?;
+        let base_dir = Dir::open_ambient_dir(&base, ambient_authority())?;
         base_dir.create_dir("trash")?;
-        let shared = Arc::new(Shared { base, base_dir, next: AtomicU64::new(0), idle: Mutex::default() });
+        let shared = Arc::new(Shared { base, base_dir, _lock: lock, next: AtomicU64::new(0), idle: Mutex::default() });
         let (trash, receiver) = sync_channel::<PathBuf>(TRASH_MAX);
         let for_cleaner = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("burla-clean".to_owned()).spawn(move || {
@@ -77,6 +89,7 @@ impl ScratchPool {
                 for_cleaner.take_apart(&path);
             }
         })?;
+        sweep(parent, &shared, &trash);
         Ok(Self { shared, cleaner: Mutex::new(Some(Cleaner { trash, thread })) })
     }
 
@@ -116,8 +129,9 @@ impl ScratchPool {
         // The thread ends once it has taken apart what is still queued.
         drop(trash);
         let _ = thread.join();
-        if let Err(error) = std::fs::remove_dir_all(self.shared.base.path()) {
-            tracing::warn!(%error, path = %self.shared.base.path().display(), "cannot remove the folder of calls' directories");
+        let base = &self.shared.base;
+        if let Err(error) = std::fs::remove_dir_all(base) {
+            tracing::warn!(%error, path = %base.display(), "cannot remove the folder of calls' directories");
         }
     }
 
@@ -129,6 +143,45 @@ impl ScratchPool {
 impl Drop for ScratchPool {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Makes a folder that is locked before anyone takes it for one that was left behind.
+fn make_base(parent: &Path) -> io::Result<(PathBuf, OwnedFd)> {
+    let new = tempfile::Builder::new().prefix(NEW_PREFIX).tempdir_in(parent)?;
+    let lock = lock(new.path())?;
+    let name = new.path().file_name().unwrap_or_default().to_string_lossy().replace(NEW_PREFIX, BASE_PREFIX);
+    let base = parent.join(name);
+    std::fs::rename(new.keep(), &base)?;
+    Ok((base, lock))
+}
+
+/// Locks a folder that nobody has locked. The lock goes with the descriptor, however its process ends.
+fn lock(folder: &Path) -> io::Result<OwnedFd> {
+    let opened = rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::fs::flock(&opened, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(opened)
+}
+
+/// Throws away what nodes have left that were killed.
+fn sweep(parent: &Path, shared: &Shared, trash: &SyncSender<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if !entry.file_name().to_string_lossy().starts_with(BASE_PREFIX) || path == shared.base {
+            continue;
+        }
+        // Its node lives, or it is someone else's. The lock is kept until it has another name.
+        let Ok(_lock) = lock(&path) else { continue };
+        let moved = shared.base.join(shared.unique());
+        match std::fs::rename(&path, &moved) {
+            Ok(()) => {
+                tracing::info!(path = %path.display(), "removing what a node has left that was killed");
+                // The thread lives as long as the pool, and the queue is empty. What does not fit goes with the pool.
+                let _ = trash.try_send(moved);
+            }
+            Err(error) => tracing::warn!(%error, path = %path.display(), "cannot remove what a killed node has left"),
+        }
     }
 }
 
@@ -148,7 +201,7 @@ impl Shared {
         let opened = rustix::fs::openat(&self.base_dir, &name, flags, Mode::empty())?;
         let listing = rustix::fs::Dir::new(opened)?;
         let made = Stamp::of(&listing)?;
-        Ok(Entry { path: self.base.path().join(name), listing, made })
+        Ok(Entry { path: self.base.join(name), listing, made })
     }
 
     fn take_apart(&self, path: &Path) {
@@ -248,7 +301,7 @@ mod tests {
         let Cleaner { trash, thread } = pool.cleaner().take().expect("the pool is open");
         drop(trash);
         thread.join().unwrap();
-        fs::read_dir(pool.shared.base.path().join("trash")).unwrap().count()
+        fs::read_dir(pool.shared.base.join("trash")).unwrap().count()
     }
 
     #[test]
@@ -305,6 +358,24 @@ mod tests {
         pool.close();
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
         drop(in_use);
+    }
+
+    #[test]
+    fn what_a_killed_node_left_is_swept_and_what_a_living_one_has_is_not() {
+        let (parent, living) = pool();
+        let in_use = living.take().unwrap();
+        fs::write(in_use.path().join("file"), "x").unwrap();
+        // As it is when a process ends without a word: the folder is there, and the lock is not.
+        let left = parent.path().join("burla-sandboxes-left");
+        fs::create_dir_all(left.join("7/deep/er")).unwrap();
+        fs::write(left.join("7/deep/file"), "x").unwrap();
+        fs::create_dir(left.join("trash")).unwrap();
+        let next = Arc::new(ScratchPool::open(parent.path()).unwrap());
+        assert!(!left.exists());
+        assert_eq!(left_in_trash(&next), 0);
+        // No more than its trash folder.
+        assert_eq!(fs::read_dir(&next.shared.base).unwrap().count(), 1);
+        assert!(in_use.path().join("file").exists());
     }
 
     #[test]

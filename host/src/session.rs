@@ -20,7 +20,7 @@ use tonic::{Status, Streaming};
 use crate::engine::CALLS_MAX;
 use crate::jobs::{Jobs, WaitingCall};
 use crate::node::NodeConfig;
-use crate::outbound::{Batch, Outbound, ReturnReason};
+use crate::outbound::{Batch, Blame, Outbound, ReturnReason};
 
 /// How long the scheduler may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -167,8 +167,13 @@ async fn fetch(mut client: NodeApiClient<Channel>, digest: Digest) -> Result<Byt
 fn message(batch: Batch) -> NodeMessage {
     let job_bytes = |job: JobId| convert::job_id_bytes(job);
     let message = match batch {
-        Batch::Unusable { job, reason, node_trouble } => {
-            node_message::Message::Unusable(v1::JobUnusable { job_id: job_bytes(job), reason, node_trouble })
+        Batch::Unusable { job, reason, blame } => {
+            let blame = match blame {
+                Blame::Component => v1::job_unusable::Blame::Component,
+                Blame::Node => v1::job_unusable::Blame::Node,
+                Blame::Policy => v1::job_unusable::Blame::Policy,
+            };
+            node_message::Message::Unusable(v1::JobUnusable { job_id: job_bytes(job), reason, blame: blame.into() })
         }
         Batch::Leaving => node_message::Message::Leaving(v1::Leaving {}),
         Batch::Returned(job, calls, reason) => {
@@ -181,13 +186,7 @@ fn message(batch: Batch) -> NodeMessage {
             node_message::Message::Returned(v1::CallsReturned { job_id, calls, reason: reason.into() })
         }
         Batch::Calls(job, calls) => {
-            let events = calls.into_iter().map(|news| v1::CallEvent {
-                index: news.index,
-                attempt: news.attempt.0,
-                event: Some(convert::call_event(news.report)),
-                wall_time_us: u64::try_from(news.wall_time.as_micros()).unwrap_or(u64::MAX),
-                memory_peak_bytes: news.memory_bytes_peak,
-            });
+            let events = calls.into_iter().map(|news| convert::call_event(news.index, news.attempt.0, news.report));
             node_message::Message::Events(v1::JobEvents { job_id: job_bytes(job), events: events.collect() })
         }
     };

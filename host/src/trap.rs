@@ -1,12 +1,14 @@
 //! How a guest ended, in the grid's words: what wasmtime reports, what the guest said of itself, and what the sandbox denied it,
 //! become one [`Outcome`].
 
-use burla_types::{Backtrace, Exceeded, Limit, Limits, Location, Outcome};
+use burla_types::{Backtrace, Exceeded, LIMIT_PAYLOAD_BYTES_MAX, Limit, Limits, Location, Outcome};
+use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use crate::contract::{TEXT_BYTES_MAX, truncate};
-use crate::sandbox::Sandbox;
+use crate::contract::kept;
+use crate::filesystem::TooManyOpenFiles;
+use crate::sandbox::{HANDLES_MAX, HOST_CALL_BYTES_MAX, HostMemoryDenied, OutputTooLarge, Sandbox};
 
 /// The outcome of a call that ended with `error` in `sandbox`.
 pub(crate) fn outcome(error: &wasmtime::Error, sandbox: &mut Sandbox, limits: &Limits) -> Outcome {
@@ -16,15 +18,20 @@ pub(crate) fn outcome(error: &wasmtime::Error, sandbox: &mut Sandbox, limits: &L
     }
     let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::OutOfFuel) {
-        return exceeded(Limit::Fuel, limits.fuel_max.unwrap_or(u64::MAX), None);
+        return out_of_fuel(limits);
+    }
+    if let Some(exceeded) = host_limit(error) {
+        return exceeded;
     }
     // A guest that was denied memory aborts, and an instance whose first memory is over the cap is not even made.
     let exited = error.downcast_ref::<I32Exit>().is_some();
     let aborted = (trap.is_none() && !exited) || trap == Some(&Trap::UnreachableCodeReached);
-    if let (true, Some(wanted)) = (aborted, sandbox.memory.bytes_denied) {
-        return exceeded(Limit::Memory, sandbox.memory.bytes_max(), Some(wanted));
+    let denied = aborted || error.is::<HostMemoryDenied>();
+    if let (true, Some(wanted)) = (denied, sandbox.memory.bytes_denied) {
+        let (allowed, peak) = (sandbox.memory.bytes_max(), Some(sandbox.memory.bytes_peak));
+        return Outcome::Exceeded(Exceeded { limit: Limit::Memory, allowed, wanted: Some(wanted), peak });
     }
-    let mut message = match (error.downcast_ref::<I32Exit>(), trap) {
+    let message = match (error.downcast_ref::<I32Exit>(), trap) {
         // WASI 0.2 tells success from failure, and not with which code.
         (Some(I32Exit(0)), _) => "the function ended its process with exit code 0; return a value instead".to_owned(),
         (Some(I32Exit(_)), _) => {
@@ -39,12 +46,39 @@ pub(crate) fn outcome(error: &wasmtime::Error, sandbox: &mut Sandbox, limits: &L
         (None, Some(trap)) => trap.to_string(),
         (None, None) => format!("{:#}", error.root_cause()),
     };
-    truncate(&mut message, TEXT_BYTES_MAX);
-    Outcome::Trapped { message, backtrace }
+    Outcome::Trapped { message: kept(message), backtrace }
 }
 
+/// The outcome of a call that has used all its fuel.
+pub(crate) fn out_of_fuel(limits: &Limits) -> Outcome {
+    exceeded(Limit::Fuel, limits.fuel_max.unwrap_or(u64::MAX), None)
+}
+
+/// A limit of what the host does for a guest.
+fn host_limit(error: &wasmtime::Error) -> Option<Outcome> {
+    if let Some(OutputTooLarge { bytes }) = error.downcast_ref() {
+        return Some(exceeded(Limit::OutputSize, LIMIT_PAYLOAD_BYTES_MAX as u64, Some(*bytes)));
+    }
+    if let Some(TooManyOpenFiles { max }) = error.downcast_ref() {
+        return Some(exceeded(Limit::OpenFiles, *max as u64, None));
+    }
+    let is_full = matches!(error.downcast_ref(), Some(ResourceTableError::Full));
+    // wasmtime has no types for these two.
+    let text = error.root_cause().to_string();
+    if is_full || text.contains(HANDLES_EXHAUSTED) {
+        return Some(exceeded(Limit::Handles, HANDLES_MAX as u64, None));
+    }
+    text.contains(HOST_CALL_EXHAUSTED).then(|| exceeded(Limit::HostCall, HOST_CALL_BYTES_MAX as u64, None))
+}
+
+/// In the error of a component that holds, or lends at one time, as many handles as it may.
+const HANDLES_EXHAUSTED: &str = "store handle limit exceeded";
+
+/// In the error of a host call with more than it may be given.
+const HOST_CALL_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
+
 fn exceeded(limit: Limit, allowed: u64, wanted: Option<u64>) -> Outcome {
-    Outcome::Exceeded(Exceeded { limit, allowed, wanted })
+    Outcome::Exceeded(Exceeded { limit, allowed, wanted, peak: None })
 }
 
 /// The names of the guest's functions, from where it went wrong to where the user's code begins.

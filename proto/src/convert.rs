@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use burla_types::{Backtrace, Digest, Exceeded, JobId, Limit, Limits, Location, NodeId, Outcome, OutputStream, Peer, Resources};
+use burla_types::{
+    Backtrace, Digest, Exceeded, JobId, Limit, Limits, Location, NETWORK_GRANTS_MAX, NodeId, Outcome, OutputStream, Peer,
+    Resources, Usage,
+};
 use bytes::Bytes;
 
 use crate::WireSize;
@@ -41,6 +44,8 @@ pub enum CallReport {
         outcome: Outcome,
         /// The last of what it wrote to stderr; empty when it is done.
         stderr_tail: String,
+        /// What it took.
+        usage: Usage,
     },
 }
 
@@ -48,14 +53,15 @@ impl WireSize for CallReport {
     fn payload_bytes(&self) -> usize {
         match self {
             Self::Printed(_, data) => data.len(),
-            Self::Ended { outcome, stderr_tail } => stderr_tail.len() + text_bytes(outcome),
+            Self::Ended { outcome, stderr_tail, .. } => stderr_tail.len() + text_bytes(outcome),
         }
     }
 }
 
 /// The bytes of an output, or of the texts that stand in its place.
 fn text_bytes(outcome: &Outcome) -> usize {
-    let sum = |texts: &[String]| texts.iter().map(String::len).sum::<usize>();
+    // Not only their letters: a million texts without any are not nothing.
+    let sum = |texts: &[String]| texts.iter().map(|text| text.len() + size_of::<String>()).sum::<usize>();
     match outcome {
         Outcome::Done(output) => output.len(),
         Outcome::Failed { message, causes } => message.len() + sum(causes),
@@ -124,6 +130,28 @@ impl From<v1::Resources> for Resources {
     }
 }
 
+impl From<Usage> for v1::Usage {
+    fn from(it: Usage) -> Self {
+        Self {
+            fuel: it.fuel,
+            wall_time_us: u64::try_from(it.wall_time.as_micros()).unwrap_or(u64::MAX),
+            memory_peak_bytes: it.memory_bytes_peak,
+            disk_written_bytes: it.disk_bytes_written,
+        }
+    }
+}
+
+impl From<v1::Usage> for Usage {
+    fn from(it: v1::Usage) -> Self {
+        Self {
+            fuel: it.fuel,
+            wall_time: Duration::from_micros(it.wall_time_us),
+            memory_bytes_peak: it.memory_peak_bytes,
+            disk_bytes_written: it.disk_written_bytes,
+        }
+    }
+}
+
 impl From<Work> for v1::Work {
     fn from(it: Work) -> Self {
         Self {
@@ -134,6 +162,9 @@ impl From<Work> for v1::Work {
                 fuel_max: it.limits.fuel_max,
                 // A limit below a millisecond stays a limit.
                 wall_time_max_ms: it.limits.wall_time_max.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)),
+                cpu_millis_max: it.limits.cpu_millis_max,
+                disk_bytes_max: it.limits.disk_bytes_max,
+                network: it.limits.network.iter().map(ToString::to_string).collect(),
             }),
             env: it.env.into_iter().collect(),
             wants_output: it.wants_output,
@@ -146,6 +177,10 @@ impl TryFrom<v1::Work> for Work {
 
     fn try_from(it: v1::Work) -> Result<Self, InvalidMessage> {
         let limits = it.limits.ok_or(InvalidMessage("work without limits"))?;
+        if limits.network.len() > NETWORK_GRANTS_MAX {
+            return Err(InvalidMessage("work with more network grants than one job may have"));
+        }
+        let grant = |text: &String| text.parse().map_err(|_| InvalidMessage("a network grant that is none"));
         Ok(Self {
             digest: digest(&it.digest)?,
             function: it.function,
@@ -153,6 +188,9 @@ impl TryFrom<v1::Work> for Work {
                 memory_bytes_max: limits.memory_bytes_max,
                 fuel_max: limits.fuel_max,
                 wall_time_max: limits.wall_time_max_ms.map(Duration::from_millis),
+                cpu_millis_max: limits.cpu_millis_max,
+                disk_bytes_max: limits.disk_bytes_max,
+                network: limits.network.iter().map(grant).collect::<Result<_, _>>()?,
             },
             env: it.env.into_iter().collect(),
             wants_output: it.wants_output,
@@ -161,23 +199,26 @@ impl TryFrom<v1::Work> for Work {
 }
 
 /// Writes what happened to a call into a message.
-pub fn call_event(report: CallReport) -> Event {
-    match report {
-        CallReport::Printed(stream, data) => Event::Printed(v1::Printed { stderr: stream == OutputStream::Stderr, data }),
-        CallReport::Ended { outcome, stderr_tail } => match failure_kind(outcome) {
-            Ok(output) => Event::Done(output),
-            Err(kind) => Event::Failure(v1::Failure { kind: Some(kind), stderr_tail }),
+pub fn call_event(index: u64, attempt: u32, report: CallReport) -> v1::CallEvent {
+    let (event, usage) = match report {
+        CallReport::Printed(stream, data) => (Event::Printed(v1::Printed { stderr: stream == OutputStream::Stderr, data }), None),
+        CallReport::Ended { outcome, stderr_tail, usage } => match failure_kind(outcome) {
+            Ok(output) => (Event::Done(output), Some(usage)),
+            Err(kind) => (Event::Failure(v1::Failure { kind: Some(kind), stderr_tail }), Some(usage)),
         },
-    }
+    };
+    v1::CallEvent { index, attempt, usage: usage.map(v1::Usage::from), event: Some(event) }
 }
 
 /// Reads what happened to a call out of a message.
-pub fn call_report(event: Option<Event>) -> Result<CallReport, InvalidMessage> {
-    Ok(match event.ok_or(InvalidMessage("a call event without an event"))? {
-        Event::Done(output) => CallReport::Ended { outcome: Outcome::Done(output), stderr_tail: String::new() },
+pub fn call_report(event: v1::CallEvent) -> Result<CallReport, InvalidMessage> {
+    let usage = event.usage.map(Usage::from).unwrap_or_default();
+    Ok(match event.event.ok_or(InvalidMessage("a call event without an event"))? {
+        Event::Done(output) => CallReport::Ended { outcome: Outcome::Done(output), stderr_tail: String::new(), usage },
         Event::Failure(it) => CallReport::Ended {
             outcome: outcome(it.kind.ok_or(InvalidMessage("a failure without a kind"))?)?,
             stderr_tail: it.stderr_tail,
+            usage,
         },
         Event::Printed(it) => CallReport::Printed(if it.stderr { OutputStream::Stderr } else { OutputStream::Stdout }, it.data),
     })
@@ -193,14 +234,17 @@ fn failure_kind(outcome: Outcome) -> Result<Bytes, Kind> {
             backtrace: backtrace.0,
         }),
         Outcome::Trapped { message, backtrace } => Kind::Trapped(v1::failure::Trapped { message, backtrace: backtrace.0 }),
-        Outcome::Exceeded(Exceeded { limit, allowed, wanted }) => {
+        Outcome::Exceeded(Exceeded { limit, allowed, wanted, peak }) => {
             let limit = match limit {
                 Limit::Memory => v1::Limit::Memory,
                 Limit::Fuel => v1::Limit::Fuel,
                 Limit::WallTime => v1::Limit::WallTime,
                 Limit::OutputSize => v1::Limit::OutputSize,
+                Limit::OpenFiles => v1::Limit::OpenFiles,
+                Limit::Handles => v1::Limit::Handles,
+                Limit::HostCall => v1::Limit::HostCall,
             };
-            Kind::Exceeded(v1::failure::Exceeded { limit: limit.into(), allowed, wanted })
+            Kind::Exceeded(v1::failure::Exceeded { limit: limit.into(), allowed, wanted, peak })
         }
         Outcome::Refused { message } => Kind::Refused(v1::failure::Refused { message }),
         Outcome::Lost { reason } => Kind::Lost(v1::failure::Lost { reason }),
@@ -220,9 +264,12 @@ fn outcome(kind: Kind) -> Result<Outcome, InvalidMessage> {
                 v1::Limit::Fuel => Limit::Fuel,
                 v1::Limit::WallTime => Limit::WallTime,
                 v1::Limit::OutputSize => Limit::OutputSize,
+                v1::Limit::OpenFiles => Limit::OpenFiles,
+                v1::Limit::Handles => Limit::Handles,
+                v1::Limit::HostCall => Limit::HostCall,
                 v1::Limit::Unspecified => return Err(InvalidMessage("an exceeded limit without its name")),
             };
-            Outcome::Exceeded(Exceeded { limit, allowed: it.allowed, wanted: it.wanted })
+            Outcome::Exceeded(Exceeded { limit, allowed: it.allowed, wanted: it.wanted, peak: it.peak })
         }
         Kind::Refused(it) => Outcome::Refused { message: it.message },
         Kind::Lost(it) => Outcome::Lost { reason: it.reason },
@@ -235,13 +282,14 @@ mod tests {
 
     fn ended(outcome: Outcome) -> CallReport {
         let stderr_tail = if matches!(outcome, Outcome::Done(_)) { "" } else { "last words" };
-        CallReport::Ended { outcome, stderr_tail: stderr_tail.to_owned() }
+        let usage = Usage { fuel: 1, wall_time: Duration::from_micros(2), memory_bytes_peak: 3, disk_bytes_written: 4 };
+        CallReport::Ended { outcome, stderr_tail: stderr_tail.to_owned(), usage }
     }
 
     #[test]
     fn every_call_report_survives_the_round_trip() {
         let backtrace = Backtrace(vec!["hello::f".into()]);
-        let exceeded = |limit| ended(Outcome::Exceeded(Exceeded { limit, allowed: 1, wanted: Some(2) }));
+        let exceeded = |limit| ended(Outcome::Exceeded(Exceeded { limit, allowed: 1, wanted: Some(2), peak: Some(3) }));
         let reports = [
             CallReport::Printed(OutputStream::Stdout, Bytes::from_static(b"line\n")),
             CallReport::Printed(OutputStream::Stderr, Bytes::from_static(b"line")),
@@ -257,11 +305,14 @@ mod tests {
             exceeded(Limit::Fuel),
             exceeded(Limit::WallTime),
             exceeded(Limit::OutputSize),
+            exceeded(Limit::OpenFiles),
+            exceeded(Limit::Handles),
+            exceeded(Limit::HostCall),
             ended(Outcome::Refused { message: "no such function".into() }),
             ended(Outcome::Lost { reason: "its node went away".into() }),
         ];
         for report in reports {
-            assert_eq!(call_report(Some(call_event(report.clone()))), Ok(report));
+            assert_eq!(call_report(call_event(7, 1, report.clone())), Ok(report));
         }
     }
 
@@ -270,7 +321,14 @@ mod tests {
         let work = Work {
             digest: Digest::of(b"x"),
             function: "hello::f".into(),
-            limits: Limits { memory_bytes_max: 1 << 20, fuel_max: Some(5), wall_time_max: Some(Duration::from_millis(1500)) },
+            limits: Limits {
+                cpu_millis_max: 250,
+                memory_bytes_max: 1 << 20,
+                fuel_max: Some(5),
+                wall_time_max: Some(Duration::from_millis(1500)),
+                disk_bytes_max: 1 << 30,
+                network: vec!["*.example.com:443".parse().unwrap()],
+            },
             env: BTreeMap::from([("K".into(), "V".into())]),
             wants_output: true,
         };
@@ -279,8 +337,9 @@ mod tests {
 
     #[test]
     fn messages_without_meaning_are_refused() {
-        assert!(call_report(None).is_err());
-        assert!(call_report(Some(Event::Failure(v1::Failure::default()))).is_err());
+        let event = |event| v1::CallEvent { event, ..v1::CallEvent::default() };
+        assert!(call_report(event(None)).is_err());
+        assert!(call_report(event(Some(Event::Failure(v1::Failure::default())))).is_err());
         assert!(Work::try_from(v1::Work::default()).is_err());
         assert!(digest(&Bytes::from_static(b"short")).is_err());
     }

@@ -1,6 +1,7 @@
 //! The one table between [`GridError`] and gRPC statuses, both ways. The error itself travels in the status's details, so that
 //! the other side gets the same value back and never has to read a text.
 
+use burla_types::text::truncated;
 use burla_types::{Digest, GridError};
 use prost::Message;
 use tonic::{Code, Status};
@@ -16,11 +17,35 @@ pub fn to_status(error: &GridError) -> Status {
         GridError::InvalidComponent { .. } | GridError::InvalidRequest { .. } => Code::InvalidArgument,
         GridError::NoNodeFits { .. } => Code::ResourceExhausted,
         GridError::UnknownJob(_) => Code::NotFound,
+        GridError::RefusedByPolicy { .. } => Code::PermissionDenied,
         GridError::Canceled => Code::Cancelled,
         GridError::ShuttingDown => Code::Unavailable,
     };
-    let detail = v1::GridErrorDetail { kind: Some(to_kind(error)) };
-    Status::with_details(code, error.to_string(), detail.encode_to_vec().into())
+    let detail = v1::GridErrorDetail { kind: Some(to_kind(&bounded(error.clone()))) };
+    Status::with_details(code, truncated(&error.to_string(), TEXT_BYTES_MAX), detail.encode_to_vec().into())
+}
+
+/// A status travels in headers, of which HTTP/2 peers take 16 KiB, and these two texts in letters of which each takes one and a
+/// third.
+const TEXT_BYTES_MAX: usize = 3 << 10;
+
+/// The error with texts that fit.
+fn bounded(error: GridError) -> GridError {
+    let cut = |text: String| truncated(&text, TEXT_BYTES_MAX).into_owned();
+    match error {
+        GridError::InvalidComponent { reason } => GridError::InvalidComponent { reason: cut(reason) },
+        GridError::InvalidRequest { reason } => GridError::InvalidRequest { reason: cut(reason) },
+        GridError::RefusedByPolicy { reason } => GridError::RefusedByPolicy { reason: cut(reason) },
+        GridError::UnknownFunction { name, available } => {
+            let mut bytes = 0;
+            let fits = |name: &String| {
+                bytes += name.len();
+                bytes <= TEXT_BYTES_MAX
+            };
+            GridError::UnknownFunction { name: cut(name), available: available.into_iter().take_while(fits).collect() }
+        }
+        other => other,
+    }
 }
 
 /// The error that a status carries; `None` for one that did not come from [`to_status`], such as a lost connection.
@@ -44,6 +69,7 @@ fn to_kind(error: &GridError) -> Kind {
             Kind::NoNodeFits(detail::NoNodeFits { wanted: Some(wanted.into()), largest: Some(largest.into()) })
         }
         GridError::InvalidRequest { reason } => Kind::InvalidRequest(detail::InvalidRequest { reason }),
+        GridError::RefusedByPolicy { reason } => Kind::RefusedByPolicy(detail::RefusedByPolicy { reason }),
         GridError::Canceled => Kind::Canceled(detail::Canceled {}),
         GridError::UnknownJob(job) => Kind::UnknownJob(detail::UnknownJob { job_id: convert::job_id_bytes(job) }),
         GridError::ShuttingDown => Kind::ShuttingDown(detail::ShuttingDown {}),
@@ -63,6 +89,7 @@ fn from_kind(kind: Kind) -> Option<GridError> {
             GridError::NoNodeFits { wanted: it.wanted.unwrap_or_default().into(), largest: it.largest.unwrap_or_default().into() }
         }
         Kind::InvalidRequest(it) => GridError::InvalidRequest { reason: it.reason },
+        Kind::RefusedByPolicy(it) => GridError::RefusedByPolicy { reason: it.reason },
         Kind::Canceled(_) => GridError::Canceled,
         Kind::UnknownJob(it) => GridError::UnknownJob(convert::job_id(&it.job_id).ok()?),
         Kind::ShuttingDown(_) => GridError::ShuttingDown,
@@ -90,12 +117,27 @@ mod tests {
                 largest: Resources { cpu_millis: 4000, memory_bytes: 2 },
             },
             GridError::InvalidRequest { reason: "no".into() },
+            GridError::RefusedByPolicy { reason: "not here".into() },
             GridError::Canceled,
             GridError::UnknownJob(JobId::from_bytes([7; 16])),
             GridError::ShuttingDown,
         ];
         for error in errors {
             assert_eq!(from_status(&to_status(&error)), Some(error));
+        }
+    }
+
+    #[test]
+    fn long_texts_fit_into_headers() {
+        let long = "x".repeat(1 << 20);
+        for error in [
+            GridError::InvalidComponent { reason: long.clone() },
+            GridError::RefusedByPolicy { reason: long.clone() },
+            GridError::UnknownFunction { name: long.clone(), available: vec!["a::b".to_owned(); 100_000] },
+        ] {
+            let status = to_status(&error);
+            assert!(status.message().len() + status.details().len() * 4 / 3 < 16 << 10, "{}", status.details().len());
+            assert!(from_status(&status).is_some());
         }
     }
 

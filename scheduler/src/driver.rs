@@ -259,8 +259,13 @@ impl Driver {
                         Err(_) => JobEnd::Failed,
                     });
                     match &result {
-                        Ok(JobSummary { calls, calls_failed, elapsed }) => {
-                            tracing::info!(job = %id, %name, calls, calls_failed, ?elapsed, "job finished");
+                        Ok(JobSummary { calls, calls_failed, elapsed, usage }) => {
+                            let (call_time, fuel, written) = (usage.wall_time, usage.fuel, usage.disk_bytes_written);
+                            let memory_peak = usage.memory_bytes_peak;
+                            tracing::info!(
+                                job = %id, %name, calls, calls_failed, ?elapsed, ?call_time, fuel, memory_peak, written,
+                                "job finished"
+                            );
                         }
                         Err(error) => tracing::info!(job = %id, %name, %error, "job failed"),
                     }

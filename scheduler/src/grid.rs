@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use burla_proto::WireSize;
 use burla_proto::convert::CallReport;
-use burla_types::{GridError, JobId, NodeId, Outcome, Resources};
+use burla_types::{GridError, JobId, NodeId, Outcome, Resources, Usage};
 
 use event::{
     Action, CallNews, CallToRun, CallUpdate, CallsReturned, ClientUpdate, Event, JobSpec, JobSummary, NodeCommand, NodeSpec,
@@ -81,6 +81,7 @@ impl Grid {
                 self.with_job(id, |grid, job| grid.calls_returned(job, node, &returned));
             }
             Event::NodeTroubled(node, id, reason) => self.with_job(id, |grid, job| grid.node_troubled(job, node, reason)),
+            Event::NodeRefused(node, id, reason) => self.with_job(id, |grid, job| grid.node_refused(job, node, reason)),
             Event::JobFailed(id, error) => {
                 if let Some(job) = self.jobs.remove(&id) {
                     self.end_job(job, Err(error));
@@ -186,7 +187,7 @@ impl Grid {
             self.end_job(job, Err(error));
         } else if job.is_finished() {
             let elapsed = self.now.0.saturating_sub(job.opened.0);
-            let summary = JobSummary { calls: job.calls_ended, calls_failed: job.calls_failed, elapsed };
+            let summary = JobSummary { calls: job.calls_ended, calls_failed: job.calls_failed, elapsed, usage: job.usage };
             self.end_job(job, Ok(summary));
         } else {
             self.jobs.insert(id, job);
@@ -226,7 +227,10 @@ impl Grid {
             };
             let failed = !matches!(news.report, CallReport::Ended { outcome: Outcome::Done(_), .. });
             let slot_before = job.slot();
-            if !lost && job.learn(&news) {
+            if let CallReport::Ended { usage, .. } = &news.report
+                && !lost
+                && job.learn(usage)
+            {
                 self.adjust_reservations(job, slot_before);
             }
             job.call_ended(news.index, input.len(), failed);
@@ -252,6 +256,21 @@ impl Grid {
             return;
         }
         job.avoid(node, Timestamp(self.now.0 + AVOID_TIME), reason);
+        self.give_up_lease(job, node);
+    }
+
+    /// A node's operator does not allow what the job asks for. Nothing but a restart changes that, and then it is another node.
+    fn node_refused(&mut self, job: &mut Job, node: NodeId, reason: String) {
+        job.avoid_for_good(node);
+        if self.nodes.keys().all(|node| job.is_refused_by(*node)) {
+            job.failed = Some(GridError::RefusedByPolicy { reason });
+            return;
+        }
+        self.give_up_lease(job, node);
+    }
+
+    /// Takes back what was sent to a node that has given the job up: none of it has begun.
+    fn give_up_lease(&mut self, job: &mut Job, node: NodeId) {
         let Some(lease) = job.leases.remove(&node) else { return };
         let slot = job.slot();
         if let Some(node) = self.nodes.get_mut(&node) {
@@ -313,7 +332,8 @@ impl Grid {
             }
             job.call_ended(index, input.len(), true);
             let reason = format!("its node went away while it ran, {LOSSES_MAX} times in a row");
-            let report = CallReport::Ended { outcome: Outcome::Lost { reason }, stderr_tail: String::new() };
+            let report =
+                CallReport::Ended { outcome: Outcome::Lost { reason }, stderr_tail: String::new(), usage: Usage::default() };
             updates.push(CallUpdate { index, report });
         }
         self.tell_client(job, updates);

@@ -66,7 +66,7 @@ fn what_is_no_component_of_functions_is_refused() {
         path.to_str().unwrap().to_owned()
     };
     // A component that imports an empty instance, in the binary format of the component model.
-    let interface = b"wasi:http/outgoing-handler@0.2.4";
+    let interface = b"wasi:http/incoming-handler@0.2.4";
     let length = u8::try_from(interface.len()).unwrap();
     let types = [7, 3, 1, 0x42, 0];
     let import = [&[10, length + 5, 1, 0, length][..], interface, &[5, 0]].concat();
@@ -75,7 +75,7 @@ fn what_is_no_component_of_functions_is_refused() {
         (write("text.wasm", b"hello"), "is not a component"),
         (write("core.wasm", b"\0asm\x01\0\0\0"), "core WebAssembly module"),
         (write("empty.wasm", b"\0asm\x0d\0\x01\0"), "#[burla::function]"),
-        (write("foreign.wasm", &foreign), "wasi:http/outgoing-handler@0.2.4"),
+        (write("foreign.wasm", &foreign), "wasi:http/incoming-handler@0.2.4"),
     ] {
         let refused = cargo_burla(&["inspect", &path]);
         assert_exit(&refused, 13);

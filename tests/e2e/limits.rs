@@ -58,7 +58,9 @@ fn the_network_is_denied() {
 #[test]
 fn a_tree_too_deep_for_recursion_goes_away() {
     let grid = LocalGrid::start(1);
-    remote_parallel_map(failing::makes_a_deep_tree, [3000]).grid(&grid.grid).run().unwrap();
+    let fates = remote_parallel_map(failing::makes_a_deep_tree, [250, 3000]).grid(&grid.grid).try_run().unwrap();
+    assert_eq!(fates[0], Ok(()));
+    assert!(fates[1].as_ref().unwrap_err().message.contains("No space left"), "{:?}", fates[1]);
     assert_eq!(remote_parallel_map(typed::doubles, [1]).grid(&grid.grid).run().unwrap(), [2]);
     let sandboxes = grid.sandboxes(0);
     let LocalGrid { mut nodes, .. } = grid;

@@ -10,5 +10,6 @@ mod nodes;
 mod operators;
 mod output;
 mod protocol;
+mod sandbox;
 mod sharing;
 mod streams;

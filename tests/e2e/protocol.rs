@@ -18,7 +18,14 @@ async fn dial(grid: &LocalGrid) -> Channel {
 }
 
 fn open(function: &str, digest: Digest) -> v1::OpenJob {
-    let limits = Limits { memory_bytes_max: 1 << 30, fuel_max: None, wall_time_max: None };
+    let limits = Limits {
+        cpu_millis_max: 1000,
+        memory_bytes_max: 1 << 30,
+        fuel_max: None,
+        wall_time_max: None,
+        disk_bytes_max: 1 << 30,
+        network: vec![],
+    };
     let work = Work { digest, function: function.to_owned(), limits, env: BTreeMap::new(), wants_output: true };
     v1::OpenJob {
         client: Some(Peer::this().into()),
@@ -112,7 +119,7 @@ async fn wrong_names_inputs_and_orders_are_told() {
     let doubles = || Request::Open(open("burla_test_guests::typed::doubles", digest));
     let mut events = map(&mut client, vec![doubles(), inputs(0, &[&[21], &[0xa1, b'x'], &[]]), CLOSED]).await.unwrap();
     events.sort_by_key(|event| event.index);
-    let mut outcomes = events.into_iter().map(|event| match convert::call_report(event.event).unwrap() {
+    let mut outcomes = events.into_iter().map(|event| match convert::call_report(event).unwrap() {
         CallReport::Ended { outcome, .. } => outcome,
         printed => panic!("{printed:?}"),
     });

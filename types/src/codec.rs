@@ -6,7 +6,7 @@
 use std::io::ErrorKind;
 
 use serde::Serialize;
-use serde::de::{Deserialize, DeserializeOwned, IgnoredAny};
+use serde::de::{Deserialize, DeserializeOwned};
 
 /// Encodes one value.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodeError> {
@@ -18,7 +18,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     // From the bytes where they are: a reader would hold every text once more, and a text may be a quarter of what a function has.
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     let value = T::deserialize(&mut deserializer).map_err(DecodeError::Malformed)?;
-    match IgnoredAny::deserialize(&mut deserializer) {
+    // Not `IgnoredAny`, which looks into an array that has begun, and finds the same end there.
+    match <()>::deserialize(&mut deserializer) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(error)) if error.kind() == ErrorKind::UnexpectedEof => Ok(value),
         _ => Err(DecodeError::TrailingBytes),
     }
@@ -87,7 +88,7 @@ mod tests {
         assert!(matches!(decode::<i64>(&bytes), Err(DecodeError::Malformed(_))));
         assert!(matches!(decode::<i64>(&[]), Err(DecodeError::Malformed(_))));
         // Another value, half of one, and what is none.
-        for trailing in [&[1, 2][..], &[1, 0xcd, 0], &[1, 0xc1]] {
+        for trailing in [&[1, 2][..], &[1, 0xcd, 0], &[1, 0xc1], &[1, 0x91], &[1, 0xc0]] {
             assert!(matches!(decode::<i64>(trailing), Err(DecodeError::TrailingBytes)), "{trailing:?}");
         }
     }

@@ -7,8 +7,9 @@ use crate::{FUNCTION_SECTION, FunctionInfo};
 /// The interface every component of functions exports.
 pub const HANDLER_INTERFACE: &str = "burla:function/handler@0.1.0";
 
-/// What a node offers a component, without versions: `burla:function/report`, and what `wasi:cli/imports` names. The network
-/// interfaces are offered because std imports them; every use of them is denied unless it was granted.
+/// What a node offers a component, without versions: `burla:function/report`, what `wasi:cli/imports` names, and outgoing HTTP. The
+/// network interfaces are offered whether anything was granted or not, since std imports them; every use of them is denied unless
+/// it was.
 pub const OFFERED_INTERFACES: &[&str] = &[
     "burla:function/report",
     "wasi:cli/environment",
@@ -25,6 +26,8 @@ pub const OFFERED_INTERFACES: &[&str] = &[
     "wasi:clocks/wall-clock",
     "wasi:filesystem/preopens",
     "wasi:filesystem/types",
+    "wasi:http/outgoing-handler",
+    "wasi:http/types",
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",
@@ -138,8 +141,8 @@ mod tests {
     #[test]
     fn only_wasi_0_2_and_the_report_are_offered() {
         let imports =
-            ["wasi:io/poll@0.2.6", "wasi:io/poll@0.3.0", "wasi:http/outgoing-handler@0.2.4", "burla:function/report@0.1.0"];
+            ["wasi:io/poll@0.2.6", "wasi:io/poll@0.3.0", "wasi:http/incoming-handler@0.2.4", "burla:function/report@0.1.0"];
         let description = Description { functions: vec![], imports: imports.map(str::to_owned).to_vec(), exports: vec![] };
-        assert_eq!(description.imports_not_offered(), ["wasi:io/poll@0.3.0", "wasi:http/outgoing-handler@0.2.4"]);
+        assert_eq!(description.imports_not_offered(), ["wasi:io/poll@0.3.0", "wasi:http/incoming-handler@0.2.4"]);
     }
 }

@@ -47,6 +47,12 @@ pub enum GridError {
         /// What is wrong with it.
         reason: String,
     },
+    /// No node of the grid runs the job, because of what its operator allows.
+    #[error("no node runs the job: {reason}")]
+    RefusedByPolicy {
+        /// What the node that was asked last said: its name, and the setting.
+        reason: String,
+    },
     /// Someone canceled the job, as with `cargo burla cancel`.
     #[error("the job was canceled by an operator of the grid")]
     Canceled,

@@ -17,18 +17,25 @@ mod error;
 mod function;
 mod ids;
 mod limits;
+mod network;
 mod outcome;
 mod peer;
+pub mod text;
 
 pub use digest::{Digest, DigestMismatch, ParseDigestError};
 pub use error::{GridError, with_causes};
 pub use function::{FUNCTION_SECTION, FunctionInfo};
 pub use ids::{Attempt, JobId, NodeId, ParseIdError};
 pub use limits::{
-    CPU_MILLIS_MAX, CPU_MILLIS_MIN, InvalidLimit, LIMIT_PAYLOAD_BYTES_MAX, Limits, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX,
-    Resources, cpu_millis_from_cpus, memory_bytes_from_gib,
+    CPU_MILLIS_MAX, CPU_MILLIS_MIN, DISK_BYTES_DEFAULT, DISK_BYTES_MAX, ENV_BYTES_MAX, InvalidLimit, LIMIT_PAYLOAD_BYTES_MAX,
+    Limits, MEMORY_BYTES_DEFAULT, MEMORY_BYTES_MAX, NAME_BYTES_MAX, Resources, cpu_millis_from_cpus, disk_bytes_from_gib,
+    env_bytes, memory_bytes_from_gib,
 };
-pub use outcome::{Backtrace, Exceeded, Limit, Location, Outcome, OutputStream};
+pub use network::{
+    AddressRange, NETWORK_GRANTS_MAX, NON_PUBLIC_RANGES, NetworkGrant, ParseAddressRangeError, ParseNetworkGrantError, host_name,
+    is_public,
+};
+pub use outcome::{Backtrace, Exceeded, Limit, Location, Outcome, OutputStream, Usage};
 pub use peer::{PROTOCOL_MAX, PROTOCOL_MIN, Peer};
 
 /// The version that a client and a node state to the scheduler, and that all three must share.

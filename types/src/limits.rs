@@ -1,6 +1,9 @@
 //! What one call may use, and what it occupies on a node.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use crate::NetworkGrant;
 
 /// The least CPU a call can ask for, in thousandths of a CPU.
 pub const CPU_MILLIS_MIN: u32 = 10;
@@ -19,15 +22,39 @@ pub const MEMORY_BYTES_DEFAULT: u64 = 4 << 30;
 /// encoded and the decoded value.
 pub const LIMIT_PAYLOAD_BYTES_MAX: usize = 1 << 30;
 
+/// What a call may write to its directory where its user gave no `disk`.
+pub const DISK_BYTES_DEFAULT: u64 = 4 << 30;
+
+/// The most disk a call can ask for: what a few calls may take of a machine's.
+pub const DISK_BYTES_MAX: u64 = 1 << 40;
+
+/// Bytes of environment a job may bring. It is sent to every node and copied into every call; Linux gives a process two
+/// megabytes.
+pub const ENV_BYTES_MAX: usize = 1 << 20;
+
+/// The bytes of an environment: names and values together.
+pub fn env_bytes(env: &BTreeMap<String, String>) -> usize {
+    env.iter().map(|(key, value)| key.len() + value.len()).sum()
+}
+
+/// Bytes of a job's or a function's name.
+pub const NAME_BYTES_MAX: usize = 4096;
+
 /// What the sandbox of one call enforces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The sum of all linear memories and tables of the call.
+    /// Thousandths of a CPU that the call may use at any time. One instance is one thread, so that 1000 and more is no limit.
+    pub cpu_millis_max: u64,
+    /// The sum of all linear memories and tables of the call, and of what the host holds for it.
     pub memory_bytes_max: u64,
     /// The instructions the call may run, in wasmtime's units of fuel; `None` is no limit.
     pub fuel_max: Option<u64>,
     /// Wall clock from the call's start, sleeping and host calls included; `None` is no limit.
     pub wall_time_max: Option<Duration>,
+    /// Bytes that the files of the call's directory may take.
+    pub disk_bytes_max: u64,
+    /// What it may reach over the network; nothing, where this is empty.
+    pub network: Vec<NetworkGrant>,
 }
 
 /// CPUs and memory: what a slot occupies, what a node has.
@@ -95,6 +122,17 @@ pub fn memory_bytes_from_gib(gib: f64) -> Result<u64, InvalidLimit> {
     }
 }
 
+/// `disk` in bytes. Refuses what is not above 0 and up to 1024 GiB, and NaN.
+pub fn disk_bytes_from_gib(gib: f64) -> Result<u64, InvalidLimit> {
+    let bytes = gib * (1u64 << 30) as f64;
+    if bytes >= 1.0 && bytes <= DISK_BYTES_MAX as f64 {
+        Ok(bytes as u64)
+    } else {
+        let remedy = "give the GiB that a call may write to its directory, above 0 and up to 1024";
+        Err(InvalidLimit { option: "disk", value: gib, remedy })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +154,16 @@ mod tests {
         }
         for (gib, bytes) in [(0.5, 1 << 29), (4.0, 4 << 30), (128.0, 128 << 30)] {
             assert_eq!(memory_bytes_from_gib(gib), Ok(bytes));
+        }
+    }
+
+    #[test]
+    fn disk_is_refused_outside_its_range() {
+        for gib in [0.0, -1.0, 1024.1, f64::NAN, f64::INFINITY] {
+            assert!(disk_bytes_from_gib(gib).is_err(), "{gib}");
+        }
+        for (gib, bytes) in [(0.5, 1 << 29), (1024.0, DISK_BYTES_MAX)] {
+            assert_eq!(disk_bytes_from_gib(gib), Ok(bytes));
         }
     }
 

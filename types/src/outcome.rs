@@ -1,6 +1,7 @@
 //! How a call ended.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -55,6 +56,32 @@ pub struct Exceeded {
     pub allowed: u64,
     /// What the call had wanted, where that is known, in the same unit.
     pub wanted: Option<u64>,
+    /// The most it had at any time, where that is known, in the same unit.
+    pub peak: Option<u64>,
+}
+
+/// What a call took, however it ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Instructions, in wasmtime's units of fuel. The same component takes the same for the same input, if it does not look at
+    /// clocks, random numbers or its environment.
+    pub fuel: u64,
+    /// From before its instance was made until after it was gone.
+    pub wall_time: Duration,
+    /// The most that its memories, its tables and what the host held for it took at any time, in bytes.
+    pub memory_bytes_peak: u64,
+    /// Bytes that it wrote to files.
+    pub disk_bytes_written: u64,
+}
+
+impl Usage {
+    /// Adds what another call took. Of the peaks, the larger remains.
+    pub fn add(&mut self, other: &Self) {
+        self.fuel = self.fuel.saturating_add(other.fuel);
+        self.wall_time = self.wall_time.saturating_add(other.wall_time);
+        self.memory_bytes_peak = self.memory_bytes_peak.max(other.memory_bytes_peak);
+        self.disk_bytes_written = self.disk_bytes_written.saturating_add(other.disk_bytes_written);
+    }
 }
 
 /// A limit of the sandbox, by the name of the option that sets it.
@@ -68,6 +95,12 @@ pub enum Limit {
     WallTime,
     /// The encoded size of one output, in bytes.
     OutputSize,
+    /// Files open at one time.
+    OpenFiles,
+    /// Files, streams, sockets and everything else that the host keeps for the call, at one time.
+    Handles,
+    /// What one host call may be given, in bytes.
+    HostCall,
 }
 
 impl fmt::Display for Exceeded {
@@ -77,7 +110,11 @@ impl fmt::Display for Exceeded {
         match self.limit {
             Limit::Memory => {
                 write!(f, "exceeded func_ram of {}", mib(allowed))?;
-                self.wanted.map_or(Ok(()), |wanted| write!(f, ": the call wanted {}", mib(wanted)))
+                match (self.wanted, self.peak) {
+                    (Some(wanted), Some(peak)) => write!(f, ": the call had {} and wanted {}", mib(peak), mib(wanted)),
+                    (Some(wanted), None) => write!(f, ": the call wanted {}", mib(wanted)),
+                    (None, _) => Ok(()),
+                }
             }
             Limit::Fuel => write!(f, "exceeded fuel of {allowed} units"),
             Limit::WallTime => write!(f, "exceeded timeout of {} s", allowed as f64 / 1000.0),
@@ -85,6 +122,11 @@ impl fmt::Display for Exceeded {
                 write!(f, "exceeded the output size limit of {}", mib(allowed))?;
                 self.wanted.map_or(Ok(()), |wanted| write!(f, ": the output is {}", mib(wanted)))
             }
+            Limit::OpenFiles => write!(f, "exceeded the limit of {allowed} open files"),
+            Limit::Handles => {
+                write!(f, "exceeded the limit of {allowed} handles: files, streams, sockets and pollables together")
+            }
+            Limit::HostCall => write!(f, "exceeded the limit of {} for one host call: pass data in smaller pieces", mib(allowed)),
         }
     }
 }

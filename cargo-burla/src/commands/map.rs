@@ -4,6 +4,9 @@
 //! which is what functions take, and outputs become JSON again. Data goes to stdout; what calls print, and everything else for
 //! people, to stderr.
 
+mod json;
+
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -14,17 +17,18 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use burla::raw::{self, Options, RawCalls};
-use burla::{CallError, CallErrorKind, Grid, Limit, Stdout};
+use burla::{CallEnd, CallErrorKind, Grid, Limit, Stdout, Usage};
 use burla_types::LIMIT_PAYLOAD_BYTES_MAX;
 use bytes::Bytes;
 use futures_core::Stream;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::cli::Map;
 use crate::error::CommandError;
 use crate::package::{Packaged, package};
 use crate::project::Project;
+use json::{error_object, from_json, output_object, to_json};
 
 /// What the reader gathers before it passes lines on; less where there is no more to be read at once.
 const LINES_BYTES: usize = 64 << 10;
@@ -90,18 +94,20 @@ fn function(component: &Packaged, wanted: &str) -> Result<String, CommandError> 
     match meant.as_slice() {
         [name] => Ok((*name).to_owned()),
         several => {
-            let available = if several.is_empty() {
-                names.map(str::to_owned).collect()
-            } else {
-                several.iter().map(ToString::to_string).collect()
-            };
+            // They are shown to people, and the component may be anyone's.
+            let shown = |name| Stdout::neutralised(name).into_owned();
+            let available =
+                if several.is_empty() { names.map(shown).collect() } else { several.iter().copied().map(shown).collect() };
             Err(CommandError::WhichFunction { wanted: wanted.to_owned(), available })
         }
     }
 }
 
 fn options(arguments: &Map, url: &str) -> Result<Options, CommandError> {
-    let prints = Stdout::to(|_, _, line| super::tell_plainly(line));
+    let is_terminal = io::stderr().is_terminal();
+    let prints = Stdout::to(move |_, _, line| {
+        super::tell_plainly(&if is_terminal { Stdout::neutralised(line) } else { Cow::Borrowed(line) });
+    });
     Ok(Options {
         func_cpu: arguments.func_cpu,
         func_ram: arguments.func_ram,
@@ -110,6 +116,9 @@ fn options(arguments: &Map, url: &str) -> Result<Options, CommandError> {
         name: arguments.name.clone(),
         env: arguments.env.iter().cloned().collect(),
         timeout: arguments.timeout,
+        fuel: arguments.fuel,
+        disk: arguments.disk,
+        allow_network: arguments.allow_network.clone(),
         stdout: if arguments.discard_prints { Stdout::Discard } else { prints },
         spinner: arguments.spinner,
     })
@@ -277,15 +286,15 @@ impl Outputs<'_> {
         loop {
             let next = std::future::poll_fn(|context| self.poll(&mut calls, context)).await?;
             match next {
-                Next::Ended(index, call) => {
-                    let Some(origin) = self.inputs.borrow_mut().calls.remove(&index) else { continue };
+                Next::Ended(end) => {
+                    let Some(origin) = self.inputs.borrow_mut().calls.remove(&end.index) else { continue };
                     ended += 1;
-                    let text = self.text(origin.line, call)?;
+                    let text = self.text(origin.line, end)?;
                     self.keep(origin.position, text);
                 }
                 Next::Bad(origin, reason) => {
                     bad_lines += 1;
-                    let object = error_object(origin.line, "bad_line", &reason, &[]);
+                    let object = error_object(origin.line, "bad_line", &reason, &[], None);
                     let error = CommandError::BadLine { line: origin.line, reason };
                     if !self.arguments.keep_going {
                         self.write(&calls)?;
@@ -306,6 +315,9 @@ impl Outputs<'_> {
             }
         }
         self.write(&calls)?;
+        if self.arguments.usage {
+            super::tell(&format!("{ended} calls took {}", usage_text(&calls.usage())));
+        }
         if self.failed > 0 || bad_lines > 0 {
             return Err(CommandError::SomeFailed { failed: self.failed, bad_lines });
         }
@@ -328,7 +340,7 @@ impl Outputs<'_> {
         }
         drop(inputs);
         match next {
-            Poll::Ready(Some(Ok((index, call)))) => Poll::Ready(Ok(Next::Ended(index, call))),
+            Poll::Ready(Some(Ok(end))) => Poll::Ready(Ok(Next::Ended(end))),
             Poll::Ready(Some(Err(error))) => Poll::Ready(Err(CommandError::Job(error))),
             Poll::Ready(None) => Poll::Ready(Ok(Next::End)),
             Poll::Pending => match self.write(calls) {
@@ -339,15 +351,17 @@ impl Outputs<'_> {
     }
 
     /// What to print for a call, if anything. A failure is reported, or is the end.
-    fn text(&mut self, line: u64, call: Result<Bytes, CallError>) -> Result<Option<Vec<u8>>, CommandError> {
-        let (object, error) = match call {
+    fn text(&mut self, line: u64, end: CallEnd<Bytes>) -> Result<Option<Vec<u8>>, CommandError> {
+        let usage = self.arguments.usage.then(|| usage_json(&end.usage));
+        let usage = usage.as_ref();
+        let (object, error) = match end.result {
             Ok(output) => match to_json(&output) {
-                Ok(text) if self.arguments.indexed => return Ok(Some(output_object(line, &text))),
+                Ok(text) if self.arguments.indexed => return Ok(Some(output_object(line, &text, usage))),
                 Ok(text) => return Ok(Some(text)),
-                Err(reason) => (error_object(line, "not_json", &reason, &[]), CommandError::Output { line, reason }),
+                Err(reason) => (error_object(line, "not_json", &reason, &[], usage), CommandError::Output { line, reason }),
             },
             Err(source) => {
-                let object = error_object(line, kind(source.kind), &source.message, &source.causes);
+                let object = error_object(line, kind(source.kind), &source.message, &source.causes, usage);
                 (object, CommandError::CallFailed { line, source: Box::new(source) })
             }
         };
@@ -388,7 +402,13 @@ impl Outputs<'_> {
             calls.program_has_terminal(true);
         }
         let mut stdout = io::stdout().lock();
-        let written = stdout.write_all(&self.unwritten).and_then(|()| stdout.flush());
+        let written = if self.shares_terminal {
+            // JSON escapes control characters of ASCII only.
+            stdout.write_all(Stdout::neutralised(&String::from_utf8_lossy(&self.unwritten)).as_bytes())
+        } else {
+            stdout.write_all(&self.unwritten)
+        };
+        let written = written.and_then(|()| stdout.flush());
         if self.shares_terminal {
             calls.program_has_terminal(false);
         }
@@ -399,21 +419,32 @@ impl Outputs<'_> {
 
 /// What comes next of a job.
 enum Next {
-    /// A call ended, of the input of this index.
-    Ended(u64, Result<Bytes, CallError>),
+    /// A call ended.
+    Ended(CallEnd<Bytes>),
     /// A line is no input.
     Bad(Origin, String),
     /// Every call has ended.
     End,
 }
 
-fn output_object(line: u64, output: &[u8]) -> Vec<u8> {
-    [format!("{{\"line\":{line},\"output\":").as_bytes(), output, b"}"].concat()
+fn usage_json(usage: &Usage) -> Value {
+    json!({
+        "fuel": usage.fuel,
+        "seconds": usage.wall_time.as_secs_f64(),
+        "memory_bytes_peak": usage.memory_bytes_peak,
+        "disk_bytes_written": usage.disk_bytes_written,
+    })
 }
 
-fn error_object(line: u64, kind: &str, message: &str, causes: &[String]) -> Vec<u8> {
-    let error = json!({ "kind": kind, "message": message, "causes": causes });
-    json!({ "line": line, "error": error }).to_string().into_bytes()
+fn usage_text(usage: &Usage) -> String {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    format!(
+        "{:.3} s and {} units of fuel; the largest had {:.1} MiB of memory; {:.1} MiB were written to files",
+        usage.wall_time.as_secs_f64(),
+        usage.fuel,
+        mib(usage.memory_bytes_peak),
+        mib(usage.disk_bytes_written)
+    )
 }
 
 /// What scripts tell failures apart by.
@@ -426,67 +457,18 @@ fn kind(kind: CallErrorKind) -> &'static str {
         CallErrorKind::Exceeded(Limit::Fuel) => "exceeded_fuel",
         CallErrorKind::Exceeded(Limit::WallTime) => "exceeded_timeout",
         CallErrorKind::Exceeded(Limit::OutputSize) => "exceeded_output_size",
+        CallErrorKind::Exceeded(Limit::OpenFiles) => "exceeded_open_files",
+        CallErrorKind::Exceeded(Limit::Handles) => "exceeded_handles",
+        CallErrorKind::Exceeded(Limit::HostCall) => "exceeded_host_call",
         CallErrorKind::Refused => "refused",
         CallErrorKind::Lost => "lost",
         _ => "other",
     }
 }
 
-/// One JSON value as a function's input.
-fn from_json(text: &[u8]) -> Result<Bytes, String> {
-    let mut input = Vec::with_capacity(text.len());
-    let mut reader = serde_json::Deserializer::from_slice(text);
-    let mut writer = rmp_serde::Serializer::new(&mut input).with_struct_map();
-    serde_transcode::transcode(&mut reader, &mut writer).map_err(|error| not_json(&error))?;
-    reader.end().map_err(|error| not_json(&error))?;
-    Ok(input.into())
-}
-
-/// The parser counts lines as well, and for it there is only one.
-fn not_json(error: &dyn std::fmt::Display) -> String {
-    format!("it is not JSON: {}", error.to_string().replace(" at line 1 column ", " at column "))
-}
-
-/// A function's output as one line of JSON.
-fn to_json(output: &[u8]) -> Result<Vec<u8>, String> {
-    let mut text = Vec::with_capacity(output.len());
-    let mut reader = rmp_serde::Deserializer::from_read_ref(output);
-    serde_transcode::transcode(&mut reader, &mut serde_json::Serializer::new(&mut text)).map_err(|error| error.to_string())?;
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use burla_types::codec;
-
     use super::*;
-
-    #[test]
-    fn json_becomes_what_functions_take_and_back() {
-        for text in ["null", "true", "-7", "18446744073709551615", "1.5", "\"ß\"", "[]", "[1,[2,null]]", r#"{"a":{"b":[1.25]}}"#]
-        {
-            let input = from_json(text.as_bytes()).unwrap();
-            assert_eq!(String::from_utf8(to_json(&input).unwrap()).unwrap(), text);
-        }
-        assert_eq!(codec::decode::<(i64, String)>(&from_json(b"[3, \"x\"]").unwrap()).unwrap(), (3, "x".to_owned()));
-        assert_eq!(codec::decode::<f64>(&from_json(b"2").unwrap()).unwrap(), 2.0);
-        assert_eq!(codec::decode::<()>(&from_json(b"null").unwrap()).unwrap(), ());
-    }
-
-    #[test]
-    fn keys_that_are_numbers_become_texts() {
-        let output = codec::encode(&BTreeMap::from([(7, 'x')])).unwrap();
-        assert_eq!(to_json(&output).unwrap(), br#"{"7":"x"}"#);
-    }
-
-    #[test]
-    fn what_is_not_one_value_is_refused() {
-        for text in ["", "{", "1 2", "nul", "{'a':1}"] {
-            assert!(from_json(text.as_bytes()).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn lines_are_read_to_the_last() {

@@ -1,6 +1,6 @@
 //! `cargo burla nodes`, `jobs` and `cancel`: what there is on a grid.
 
-use burla::{Grid, JobInfo, NodeInfo};
+use burla::{Grid, JobInfo, NodeInfo, Stdout};
 
 use crate::cli::{Cancel, Show, WhichGrid};
 use crate::error::CommandError;
@@ -77,8 +77,8 @@ fn time(seconds: f64) -> String {
 
 /// Columns as wide as what is in them.
 fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    // Names come from whoever joined or opened a job, and are shown on an operator's terminal.
-    let plain = |cell: String| cell.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    // Names come from whoever joined or opened a job, and are shown on an operator's terminal, each in its row and column.
+    let plain = |cell: String| Stdout::neutralised(&cell).replace('\n', "␊").replace('\t', "␉");
     let rows = rows.map(|row| row.into_iter().map(plain).collect());
     let mut lines = vec![header.iter().map(|&title| title.to_owned()).collect::<Vec<_>>()];
     lines.extend(rows);
@@ -100,6 +100,6 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_what_is_in_them() {
         let rows = [["long name", "1"], ["\x1b\n", "22"]].map(|row| row.map(str::to_owned).to_vec());
-        assert_eq!(table(&["NAME", "N"], rows.into_iter()), "NAME       N\nlong name  1\n\u{fffd}\u{fffd}         22\n");
+        assert_eq!(table(&["NAME", "N"], rows.into_iter()), "NAME       N\nlong name  1\n␛␊         22\n");
     }
 }

@@ -44,7 +44,7 @@ pub struct Work {
     pub wants_output: bool,
 }
 /// What the sandbox of one call enforces.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limits {
     #[prost(uint64, tag = "1")]
     pub memory_bytes_max: u64,
@@ -52,6 +52,13 @@ pub struct Limits {
     pub fuel_max: ::core::option::Option<u64>,
     #[prost(uint64, optional, tag = "3")]
     pub wall_time_max_ms: ::core::option::Option<u64>,
+    #[prost(uint64, tag = "4")]
+    pub cpu_millis_max: u64,
+    #[prost(uint64, tag = "5")]
+    pub disk_bytes_max: u64,
+    /// What a call may reach over the network, each as `host:port`; at most 64.
+    #[prost(string, repeated, tag = "6")]
+    pub network: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Resources {
@@ -68,11 +75,9 @@ pub struct CallEvent {
     /// Which try it was; set between node and scheduler only.
     #[prost(uint32, tag = "2")]
     pub attempt: u32,
-    /// With an outcome, between node and scheduler only: how long the call took, and the most memory it held.
-    #[prost(uint64, tag = "6")]
-    pub wall_time_us: u64,
-    #[prost(uint64, tag = "7")]
-    pub memory_peak_bytes: u64,
+    /// With an outcome: what the call took.
+    #[prost(message, optional, tag = "6")]
+    pub usage: ::core::option::Option<Usage>,
     #[prost(oneof = "call_event::Event", tags = "3, 4, 5")]
     pub event: ::core::option::Option<call_event::Event>,
 }
@@ -89,6 +94,19 @@ pub mod call_event {
         #[prost(message, tag = "5")]
         Printed(super::Printed),
     }
+}
+/// What a call, or all calls of a job, took.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Usage {
+    /// In wasmtime's units.
+    #[prost(uint64, tag = "1")]
+    pub fuel: u64,
+    #[prost(uint64, tag = "2")]
+    pub wall_time_us: u64,
+    #[prost(uint64, tag = "3")]
+    pub memory_peak_bytes: u64,
+    #[prost(uint64, tag = "4")]
+    pub disk_written_bytes: u64,
 }
 /// Whole lines that a call printed; only the last of a call may lack its newline, and a piece of a line longer than 1 MiB.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -140,6 +158,8 @@ pub mod failure {
         pub allowed: u64,
         #[prost(uint64, optional, tag = "3")]
         pub wanted: ::core::option::Option<u64>,
+        #[prost(uint64, optional, tag = "4")]
+        pub peak: ::core::option::Option<u64>,
     }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Refused {
@@ -170,7 +190,7 @@ pub mod failure {
 /// Travels in the details of a gRPC status, so that the other side has the same error and not only its text.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GridErrorDetail {
-    #[prost(oneof = "grid_error_detail::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "grid_error_detail::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub kind: ::core::option::Option<grid_error_detail::Kind>,
 }
 /// Nested message and enum types in `GridErrorDetail`.
@@ -216,6 +236,11 @@ pub mod grid_error_detail {
     #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct Canceled {}
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct RefusedByPolicy {
+        #[prost(string, tag = "1")]
+        pub reason: ::prost::alloc::string::String,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct UnknownJob {
         #[prost(bytes = "bytes", tag = "1")]
         pub job_id: ::prost::bytes::Bytes,
@@ -240,6 +265,8 @@ pub mod grid_error_detail {
         Canceled(Canceled),
         #[prost(message, tag = "9")]
         UnknownJob(UnknownJob),
+        #[prost(message, tag = "10")]
+        RefusedByPolicy(RefusedByPolicy),
     }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -250,6 +277,9 @@ pub enum Limit {
     Fuel = 2,
     WallTime = 3,
     OutputSize = 4,
+    OpenFiles = 5,
+    Handles = 6,
+    HostCall = 7,
 }
 impl Limit {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -263,6 +293,9 @@ impl Limit {
             Self::Fuel => "LIMIT_FUEL",
             Self::WallTime => "LIMIT_WALL_TIME",
             Self::OutputSize => "LIMIT_OUTPUT_SIZE",
+            Self::OpenFiles => "LIMIT_OPEN_FILES",
+            Self::Handles => "LIMIT_HANDLES",
+            Self::HostCall => "LIMIT_HOST_CALL",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -273,6 +306,9 @@ impl Limit {
             "LIMIT_FUEL" => Some(Self::Fuel),
             "LIMIT_WALL_TIME" => Some(Self::WallTime),
             "LIMIT_OUTPUT_SIZE" => Some(Self::OutputSize),
+            "LIMIT_OPEN_FILES" => Some(Self::OpenFiles),
+            "LIMIT_HANDLES" => Some(Self::Handles),
+            "LIMIT_HOST_CALL" => Some(Self::HostCall),
             _ => None,
         }
     }
@@ -462,6 +498,9 @@ pub mod list_jobs_response {
         /// What one of its calls occupies.
         #[prost(message, optional, tag = "11")]
         pub slot: ::core::option::Option<super::Resources>,
+        /// What its calls that have ended took together.
+        #[prost(message, optional, tag = "12")]
+        pub usage: ::core::option::Option<super::Usage>,
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1209,9 +1248,56 @@ pub struct JobUnusable {
     pub job_id: ::prost::bytes::Bytes,
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
-    /// It is the node's trouble: another, or the same later, may do better. Else the component is of no use anywhere.
-    #[prost(bool, tag = "3")]
-    pub node_trouble: bool,
+    #[prost(enumeration = "job_unusable::Blame", tag = "3")]
+    pub blame: i32,
+}
+/// Nested message and enum types in `JobUnusable`.
+pub mod job_unusable {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Blame {
+        Unspecified = 0,
+        /// The component is of no use anywhere.
+        Component = 1,
+        /// It is the node's trouble: another, or the same later, may do better.
+        Node = 2,
+        /// The node's policy refuses what the job asks for. Another may not, but this one always will.
+        Policy = 3,
+    }
+    impl Blame {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "BLAME_UNSPECIFIED",
+                Self::Component => "BLAME_COMPONENT",
+                Self::Node => "BLAME_NODE",
+                Self::Policy => "BLAME_POLICY",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "BLAME_UNSPECIFIED" => Some(Self::Unspecified),
+                "BLAME_COMPONENT" => Some(Self::Component),
+                "BLAME_NODE" => Some(Self::Node),
+                "BLAME_POLICY" => Some(Self::Policy),
+                _ => None,
+            }
+        }
+    }
 }
 /// Calls that the node gives back without an outcome.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use burla_proto::convert::{CallReport, Work};
-use burla_types::{Attempt, GridError, JobId, NodeId, Resources};
+use burla_types::{Attempt, GridError, JobId, NodeId, Resources, Usage};
 use bytes::Bytes;
 
 /// A moment, as the time since the scheduler started. The grid has no clock; its driver tells it the time with every event.
@@ -64,6 +64,8 @@ pub enum Event {
     CallsReturned(NodeId, JobId, CallsReturned),
     /// A node could not make the job's component ready, and has given up what it had of the job. Another may do better.
     NodeTroubled(NodeId, JobId, String),
+    /// A node's operator does not allow what the job asks for, and it has given up what it had of the job. Another may.
+    NodeRefused(NodeId, JobId, String),
     /// The job cannot go on: no node can run its component, or its client sent what clients do not send.
     JobFailed(JobId, GridError),
     /// The client took this much of what it was told off the scheduler's hands, as [`CallUpdate`]s count it.
@@ -101,10 +103,6 @@ pub struct CallNews {
     pub attempt: Attempt,
     /// What happened.
     pub report: CallReport,
-    /// How long it took, when it ended.
-    pub wall_time: Duration,
-    /// The most memory it had, when it ended.
-    pub memory_bytes_peak: u64,
 }
 
 /// What a client is told about a call.
@@ -188,4 +186,6 @@ pub struct JobSummary {
     pub calls_failed: u64,
     /// From opening to end.
     pub elapsed: Duration,
+    /// What the calls took together.
+    pub usage: Usage,
 }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use burla_proto::{WireSize, batch_is_full};
-use burla_types::{Attempt, GridError, JobId, NodeId, Resources};
+use burla_types::{Attempt, GridError, JobId, NodeId, Resources, Usage};
 use bytes::Bytes;
 
-use super::event::{CallNews, CallToRun, JobSpec, NodeCommand, Progress, Timestamp};
+use super::event::{CallToRun, JobSpec, NodeCommand, Progress, Timestamp};
 use super::lease::Lease;
 
 /// Memory that a slot reserves at first when the user asked for none. A Rust function starts with little over one MiB; what its
@@ -26,6 +26,9 @@ const UNTAKEN_BYTES_MAX: usize = 32 << 20;
 
 /// The weight of the newest call in the running mean of call times.
 const CALL_TIME_WEIGHT: f64 = 0.1;
+
+/// Until when a job keeps off a node that refused it.
+const NEVER: Timestamp = Timestamp(Duration::MAX);
 
 /// A job that is open.
 #[derive(Debug)]
@@ -64,6 +67,8 @@ pub(crate) struct Job {
     held_bytes: usize,
     held: usize,
     call_time: Option<Duration>,
+    /// What its calls that have ended took together.
+    pub(crate) usage: Usage,
     memory_bytes_seen: u64,
     /// What the largest node has. Calls that were seen to need more still run there, one at a time, rather than nowhere.
     pub(crate) memory_bytes_ceiling: u64,
@@ -96,6 +101,7 @@ impl Job {
             held_bytes: 0,
             held: 0,
             call_time: None,
+            usage: Usage::default(),
             memory_bytes_seen: 0,
             memory_bytes_ceiling,
         }
@@ -175,6 +181,16 @@ impl Job {
         self.avoided.contains_key(&node)
     }
 
+    /// Keeps off a node whose operator does not allow what the job asks for.
+    pub(crate) fn avoid_for_good(&mut self, node: NodeId) {
+        self.avoided.insert(node, NEVER);
+    }
+
+    /// Whether the node refused the job.
+    pub(crate) fn is_refused_by(&self, node: NodeId) -> bool {
+        self.avoided.get(&node) == Some(&NEVER)
+    }
+
     /// Forgets troubles that are long past.
     pub(crate) fn forgive(&mut self, now: Timestamp) {
         self.avoided.retain(|_, until| *until > now);
@@ -209,13 +225,14 @@ impl Job {
     }
 
     /// Learns from a call that ended. Returns whether a slot is now known to need more memory.
-    pub(crate) fn learn(&mut self, news: &CallNews) -> bool {
+    pub(crate) fn learn(&mut self, usage: &Usage) -> bool {
+        self.usage.add(usage);
         let mean = self
             .call_time
-            .map_or(news.wall_time, |mean| mean.mul_f64(1.0 - CALL_TIME_WEIGHT) + news.wall_time.mul_f64(CALL_TIME_WEIGHT));
+            .map_or(usage.wall_time, |mean| mean.mul_f64(1.0 - CALL_TIME_WEIGHT) + usage.wall_time.mul_f64(CALL_TIME_WEIGHT));
         self.call_time = Some(mean);
         let before = self.slot();
-        self.memory_bytes_seen = self.memory_bytes_seen.max(news.memory_bytes_peak);
+        self.memory_bytes_seen = self.memory_bytes_seen.max(usage.memory_bytes_peak);
         self.slot() != before
     }
 

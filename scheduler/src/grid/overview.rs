@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use burla_types::{JobId, NodeId, Resources};
+use burla_types::{JobId, NodeId, Resources, Usage};
 
 use super::Grid;
 use super::event::Timestamp;
@@ -55,6 +55,8 @@ pub struct JobOverview {
     pub opened_ago: Duration,
     /// What one of its calls occupies.
     pub slot: Resources,
+    /// What its calls that have ended took together.
+    pub usage: Usage,
 }
 
 impl Grid {
@@ -88,6 +90,7 @@ impl Grid {
             waiting: job.waiting_told.clone(),
             opened_ago: now.0.saturating_sub(job.opened.0),
             slot: job.slot(),
+            usage: job.usage,
         };
         self.jobs.values().map(overview).collect()
     }

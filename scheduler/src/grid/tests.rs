@@ -27,8 +27,13 @@ fn node(cpus: u64) -> NodeSpec {
     NodeSpec { name: "node".into(), capacity, calls_max: 1000, version: "1.0.0".into() }
 }
 
+fn limits(memory_bytes_max: u64) -> Limits {
+    let (fuel_max, wall_time_max, network) = (None, None, vec![]);
+    Limits { cpu_millis_max: 1000, memory_bytes_max, fuel_max, wall_time_max, disk_bytes_max: 4 << 30, network }
+}
+
 fn job(parallelism_max: u64) -> JobSpec {
-    let limits = Limits { memory_bytes_max: 4 << 30, fuel_max: None, wall_time_max: None };
+    let limits = limits(4 << 30);
     let work = Work { digest: Digest::of(b"x"), function: "a::f".into(), limits, env: BTreeMap::new(), wants_output: true };
     JobSpec { name: "job".into(), work: Arc::new(work), cpu_millis: 1000, memory_bytes: None, parallelism_max }
 }
@@ -242,13 +247,8 @@ impl World {
     }
 
     fn reports(&mut self, node: NodeId, job: JobId, call: CallToRun, report: CallReport) {
-        let news = CallNews {
-            index: call.index,
-            attempt: call.attempt,
-            report,
-            wall_time: if self.long_calls { SECOND } else { Duration::from_micros(20) },
-            memory_bytes_peak: 2 << 20,
-        };
+        let wall_time = if self.long_calls { SECOND } else { Duration::from_micros(20) };
+        let news = took(&call, report, wall_time, 2 << 20);
         self.says(node, Event::CallsReported(node, job, vec![news]));
     }
 
@@ -267,7 +267,15 @@ impl World {
 }
 
 fn ended(outcome: Outcome) -> CallReport {
-    CallReport::Ended { outcome, stderr_tail: String::new() }
+    CallReport::Ended { outcome, stderr_tail: String::new(), usage: Usage::default() }
+}
+
+/// News of a call, which took this much if it has ended.
+fn took(call: &CallToRun, mut report: CallReport, wall_time: Duration, memory_bytes_peak: u64) -> CallNews {
+    if let CallReport::Ended { usage, .. } = &mut report {
+        *usage = Usage { fuel: 1000, wall_time, memory_bytes_peak, disk_bytes_written: 0 };
+    }
+    CallNews { index: call.index, attempt: call.attempt, report }
 }
 
 #[test]
@@ -279,7 +287,8 @@ fn a_job_runs_to_its_end() {
     world.now = SECOND;
     world.all_end();
     assert_eq!(world.indices_told(job_id(1)), [0, 1, 2, 3, 4]);
-    assert_eq!(world.ended[&job_id(1)], Ok(JobSummary { calls: 5, calls_failed: 0, elapsed: SECOND }));
+    let usage = Usage { fuel: 5000, wall_time: 5 * Duration::from_micros(20), memory_bytes_peak: 2 << 20, disk_bytes_written: 0 };
+    assert_eq!(world.ended[&job_id(1)], Ok(JobSummary { calls: 5, calls_failed: 0, elapsed: SECOND, usage }));
     assert_eq!(world.stopped, [(node_id(1), job_id(1))]);
 }
 
@@ -287,7 +296,10 @@ fn a_job_runs_to_its_end() {
 fn a_job_without_inputs_ends_at_once_even_without_nodes() {
     let mut world = World::default();
     world.opens(1, job(u64::MAX), 0);
-    assert_eq!(world.ended[&job_id(1)], Ok(JobSummary { calls: 0, calls_failed: 0, elapsed: Duration::ZERO }));
+    assert_eq!(
+        world.ended[&job_id(1)],
+        Ok(JobSummary { calls: 0, calls_failed: 0, elapsed: Duration::ZERO, usage: Usage::default() })
+    );
 }
 
 #[test]
@@ -469,7 +481,7 @@ fn slots_that_are_added_are_told_even_when_nothing_is_sent() {
         let position = running.iter().position(|(of, _)| *of == job_id(2)).unwrap();
         let (job, call) = running.remove(position);
         let report = ended(Outcome::Done(Bytes::new()));
-        let news = CallNews { index: call.index, attempt: call.attempt, report, wall_time, memory_bytes_peak: 0 };
+        let news = took(&call, report, wall_time, 0);
         world.nodes.get_mut(&node_id(1)).unwrap().start();
         world.happens(Event::CallsReported(node_id(1), job, vec![news]));
     }
@@ -487,13 +499,7 @@ fn calls_that_need_more_memory_than_any_node_has_still_run() {
     world.happens(Event::JobOpened(job_id(1), job(u64::MAX)));
     world.happens(Event::InputsArrived(job_id(1), inputs(1)));
     let (job, call) = world.take_first(1);
-    let news = CallNews {
-        index: call.index,
-        attempt: call.attempt,
-        report: ended(Outcome::Done(Bytes::new())),
-        wall_time: SECOND,
-        memory_bytes_peak: 100 << 30,
-    };
+    let news = took(&call, ended(Outcome::Done(Bytes::new())), SECOND, 100 << 30);
     world.happens(Event::CallsReported(node_id(1), job, vec![news]));
     world.happens(Event::InputsArrived(job, inputs(2)));
     assert_eq!(world.runs_now_everywhere(job), 1);
@@ -713,13 +719,7 @@ fn calls_that_need_more_memory_than_guessed_reserve_it() {
     world.opens(1, job(u64::MAX), 1000);
     assert_eq!(world.runs_now_everywhere(job_id(1)), 100);
     let (job, call) = world.take_first(1);
-    let news = CallNews {
-        index: call.index,
-        attempt: call.attempt,
-        report: ended(Outcome::Done(Bytes::new())),
-        wall_time: SECOND,
-        memory_bytes_peak: 4 << 30,
-    };
+    let news = took(&call, ended(Outcome::Done(Bytes::new())), SECOND, 4 << 30);
     world.happens(Event::CallsReported(node_id(1), job, vec![news]));
     // What runs goes on; nobody else gets what is not there any more.
     world.opens(2, super::tests::job(u64::MAX), 10);
@@ -776,7 +776,7 @@ proptest! {
         let mut abandoned = Vec::new();
         let mut lost: Vec<(NodeId, JobId, CallToRun)> = Vec::new();
         // With the memory reserved that they may have, one of them fits a node of these.
-        let limits = Limits { memory_bytes_max: 50 << 30, fuel_max: None, wall_time_max: None };
+        let limits = limits(50 << 30);
         for number in 1..4u8 {
             let spec = job(if number == 1 { parallelism } else { u64::MAX });
             let work = Work { limits: limits.clone(), ..Work::clone(&spec.work) };
@@ -874,4 +874,22 @@ proptest! {
             prop_assert!(world.ended.contains_key(&job_id(number)));
         }
     }
+}
+
+#[test]
+fn a_job_that_one_node_refuses_runs_on_another_and_fails_when_all_refuse() {
+    let mut world = World::default();
+    world.joins(1, 2);
+    world.joins(2, 2);
+    world.opens(1, job(u64::MAX), 10);
+    let refuses = |world: &mut World, node: u8| {
+        world.happens(Event::NodeRefused(node_id(node), job_id(1), format!("node {node} refuses it")));
+    };
+    refuses(&mut world, 1);
+    // Not after a while, either.
+    world.now = 10 * SECOND;
+    world.happens(Event::Tick);
+    assert_eq!((world.runs_now(node_id(1), job_id(1)), world.runs_now(node_id(2), job_id(1))), (0, 2));
+    refuses(&mut world, 2);
+    assert_eq!(world.ended[&job_id(1)], Err(GridError::RefusedByPolicy { reason: "node 2 refuses it".into() }));
 }

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use burla_proto::convert::{self, CallReport, Work};
+use burla_proto::convert::{self, Work};
 use burla_proto::v1::{
     self, list_jobs_response, list_nodes_response, map_request::Request as MapRequestKind,
     map_response::Response as MapResponseKind,
 };
 use burla_proto::{COMPONENT_BYTES_MAX, WireSize, status};
-use burla_types::{CPU_MILLIS_MAX, CPU_MILLIS_MIN, Digest, GridError, JobId, LIMIT_PAYLOAD_BYTES_MAX, MEMORY_BYTES_MAX};
+use burla_types::{
+    CPU_MILLIS_MAX, CPU_MILLIS_MIN, DISK_BYTES_MAX, Digest, ENV_BYTES_MAX, GridError, JobId, LIMIT_PAYLOAD_BYTES_MAX,
+    MEMORY_BYTES_MAX, NAME_BYTES_MAX, env_bytes,
+};
 use bytes::BytesMut;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
@@ -149,6 +152,7 @@ fn job(it: JobOverview) -> list_jobs_response::Job {
         waiting: it.waiting.unwrap_or_default(),
         opened_ms_ago: milliseconds(it.opened_ago),
         slot: Some(it.slot.into()),
+        usage: Some(it.usage.into()),
     }
 }
 
@@ -165,6 +169,18 @@ fn job_spec(open: v1::OpenJob) -> Result<JobSpec, &'static str> {
     let limit = work.limits.memory_bytes_max;
     if limit == 0 || limit > open.memory_bytes.unwrap_or(MEMORY_BYTES_MAX).min(MEMORY_BYTES_MAX) {
         return Err("the limit of a call's memory is not above 0 and up to what is reserved for it, or 128 GiB");
+    }
+    if env_bytes(&work.env) > ENV_BYTES_MAX {
+        return Err("the environment is larger than 1 MiB");
+    }
+    if open.name.len().max(work.function.len()) > NAME_BYTES_MAX {
+        return Err("a name is longer than 4096 bytes");
+    }
+    if work.limits.disk_bytes_max > DISK_BYTES_MAX {
+        return Err("disk is above 1024 GiB");
+    }
+    if work.limits.cpu_millis_max > open.cpu_millis {
+        return Err("a call may use more CPUs than are reserved for it");
     }
     if open.max_parallelism == Some(0) {
         return Err("max_parallelism is 0");
@@ -349,8 +365,7 @@ fn calls_message(events: &mut Vec<v1::CallEvent>) -> v1::MapResponse {
     v1::MapResponse { response: Some(MapResponseKind::Events(events)) }
 }
 
-fn call_event(update: CallUpdate) -> v1::CallEvent {
-    let CallUpdate { index, report } = update;
-    let report: CallReport = report;
-    v1::CallEvent { index, event: Some(convert::call_event(report)), ..v1::CallEvent::default() }
+fn call_event(CallUpdate { index, report }: CallUpdate) -> v1::CallEvent {
+    // Which attempt it was is between scheduler and node.
+    convert::call_event(index, 0, report)
 }

@@ -3,11 +3,11 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use burla_proto::convert::{self, InvalidMessage};
 use burla_proto::v1::{
-    self, calls_returned::Reason, node_message::Message as FromNode, run_calls::Call, scheduler_message::Message as ToNode,
+    self, calls_returned::Reason, job_unusable::Blame, node_message::Message as FromNode, run_calls::Call,
+    scheduler_message::Message as ToNode,
 };
 use burla_proto::{COMPONENT_CHUNK_BYTES, status};
 use burla_types::{Attempt, GridError, NodeId, Resources};
@@ -109,12 +109,14 @@ async fn listen(driver: DriverHandle, node: NodeId, mut messages: Streaming<v1::
 fn event(node: NodeId, message: v1::NodeMessage) -> Result<Event, InvalidMessage> {
     match message.message.ok_or(InvalidMessage("an empty message"))? {
         FromNode::Hello(_) => Err(InvalidMessage("a second hello")),
-        FromNode::Unusable(unusable) if unusable.node_trouble => {
-            Ok(Event::NodeTroubled(node, convert::job_id(&unusable.job_id)?, unusable.reason))
-        }
         FromNode::Unusable(unusable) => {
-            let error = GridError::InvalidComponent { reason: unusable.reason };
-            Ok(Event::JobFailed(convert::job_id(&unusable.job_id)?, error))
+            let job = convert::job_id(&unusable.job_id)?;
+            Ok(match unusable.blame() {
+                Blame::Component => Event::JobFailed(job, GridError::InvalidComponent { reason: unusable.reason }),
+                Blame::Node => Event::NodeTroubled(node, job, unusable.reason),
+                Blame::Policy => Event::NodeRefused(node, job, unusable.reason),
+                Blame::Unspecified => return Err(InvalidMessage("a job that is unusable for no reason")),
+            })
         }
         FromNode::Leaving(_) => Ok(Event::NodeLeaving(node)),
         FromNode::Returned(returned) => {
@@ -129,13 +131,8 @@ fn event(node: NodeId, message: v1::NodeMessage) -> Result<Event, InvalidMessage
         FromNode::Events(events) => {
             let job = convert::job_id(&events.job_id)?;
             let news = events.events.into_iter().map(|event| {
-                Ok(CallNews {
-                    index: event.index,
-                    attempt: Attempt(event.attempt),
-                    report: convert::call_report(event.event)?,
-                    wall_time: Duration::from_micros(event.wall_time_us),
-                    memory_bytes_peak: event.memory_peak_bytes,
-                })
+                let (index, attempt) = (event.index, Attempt(event.attempt));
+                Ok(CallNews { index, attempt, report: convert::call_report(event)? })
             });
             Ok(Event::CallsReported(node, job, news.collect::<Result<_, InvalidMessage>>()?))
         }

@@ -5,4 +5,5 @@
 pub mod behaviour;
 pub mod crates;
 pub mod failing;
+pub mod limits;
 pub mod typed;

@@ -1,0 +1,74 @@
+//! What `cargo burla map` reads: lines of JSON from its user, and outputs from functions that may be anyone's.
+
+#![no_main]
+
+// Not by the crate, which would bring wasmtime along.
+#[path = "../../cargo-burla/src/commands/map/json.rs"]
+mod json;
+
+use burla_types::codec;
+use json::{error_object, from_json, output_object, to_json};
+use libfuzzer_sys::fuzz_target;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+/// The most that an input grows by on its way from JSON: `-0` is a float, which takes nine bytes.
+const GROWTH_MAX: usize = 5;
+
+fuzz_target!(|bytes: &[u8]| {
+    input(bytes);
+    output(bytes);
+    failure(&String::from_utf8_lossy(bytes));
+});
+
+/// A line becomes one value of MessagePack, which is the same value as JSON.
+fn input(line: &[u8]) {
+    let value = serde_json::from_slice::<Value>(line).ok();
+    let input = from_json(line).ok();
+    assert_eq!(input.is_some(), value.is_some());
+    let (Some(input), Some(value)) = (input, value) else { return };
+    assert!(input.len() <= GROWTH_MAX * line.len());
+    codec::decode::<IgnoredAny>(&input).expect("one value");
+    let text = to_json(&input).expect("what was JSON can be");
+    assert_eq!(parse(&text), Some(value));
+}
+
+/// An output becomes one line of JSON, or is refused. As an input it is the same again.
+fn output(output: &[u8]) {
+    let Ok(text) = to_json(output) else { return };
+    assert!(text.iter().all(|byte| *byte >= b' '), "a control character");
+    let Some(value) = parse(&text) else { return };
+    let again = from_json(&text).expect("it was parsed");
+    let again = to_json(&again).expect("it was JSON");
+    // Values and not texts: `1e14` of an f32 is `100000000000000.0` of an f64.
+    assert_eq!(parse(&again).as_ref(), Some(&value));
+    for usage in [None, Some(&Value::from("some"))] {
+        let Some(object) = parse(&output_object(7, &text, usage)) else { continue };
+        assert_eq!(object["line"], 7);
+        assert_eq!(object["output"], value);
+        assert_eq!(object.get("usage"), usage);
+    }
+}
+
+fn failure(message: &str) {
+    for usage in [None, Some(&Value::from("some"))] {
+        let object = error_object(7, "failed", message, &[message.to_owned()], usage);
+        assert!(object.iter().all(|byte| *byte >= b' '), "a control character");
+        let object = parse(&object).expect("it is not nested deeply");
+        assert_eq!(object["line"], 7);
+        assert_eq!(object["error"]["message"], message);
+        assert_eq!(object["error"]["causes"][0], message);
+        assert_eq!(object.get("usage"), usage);
+    }
+}
+
+/// Reads what must be JSON. `None` is for what is nested more deeply than the parser goes: outputs may be.
+fn parse(text: &[u8]) -> Option<Value> {
+    match serde_json::from_slice(text) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            assert!(error.to_string().starts_with("recursion limit exceeded"), "{error}");
+            None
+        }
+    }
+}

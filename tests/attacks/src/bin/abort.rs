@@ -1,0 +1,10 @@
+//! Aborts without a word. The call is trapped.
+
+#[burla::function]
+fn attack() {
+    std::process::abort();
+}
+
+fn main() {
+    let _ = attack;
+}

@@ -1,0 +1,10 @@
+//! Ends its process as if all were well. The call is trapped: there is no output.
+
+#[burla::function]
+fn attack() {
+    std::process::exit(0);
+}
+
+fn main() {
+    let _ = attack;
+}

@@ -1,0 +1,12 @@
+//! Computes for ever. Others have their turn meanwhile, and its timeout ends it, or its fuel.
+
+#[burla::function]
+fn attack() {
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+fn main() {
+    let _ = attack;
+}
