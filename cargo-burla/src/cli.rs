@@ -134,8 +134,8 @@ pub(crate) struct Map {
     /// What each call may reach over the network; may be given several times.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) allow_network: Vec<String>,
-    /// With --indexed: say in each object what the call took, and at the end on stderr what all took.
-    #[arg(long, requires = "indexed")]
+    /// Say at the end, on stderr, what all calls took, and with --indexed in each object what its call took.
+    #[arg(long)]
     pub(crate) usage: bool,
     /// An environment variable of every call.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_variable)]

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
+use burla::Stdout;
 use burla_types::component::InvalidComponent;
 
 /// The exit codes of `cargo burla`. `run` exits with the program's own code once the program was started; 2 is for arguments that
@@ -200,7 +201,9 @@ impl CommandError {
                 burla::Error::NoGrid | burla::Error::InvalidUrl { .. } | burla::Error::Unreachable { .. } => {
                     exit_code::GRID_FAILED
                 }
-                burla::Error::InvalidLimit(_) | burla::Error::InvalidOption { .. } => exit_code::USAGE,
+                burla::Error::InvalidLimit(_) | burla::Error::InvalidOption { .. } | burla::Error::InvalidGrant { .. } => {
+                    exit_code::USAGE
+                }
                 _ => exit_code::JOB_FAILED,
             },
             Self::Output { .. } => exit_code::OTHER,
@@ -227,21 +230,58 @@ impl CommandError {
 
     /// Tells the user what went wrong with one of many, when the others go on.
     pub(crate) fn tell(&self) {
-        let _ = writeln!(std::io::stderr(), "burla: {}", burla_types::with_causes(self));
+        let _ = write!(std::io::stderr(), "{}", self.notice());
     }
 
     /// Tells the user, once, with causes and hint.
-    #[expect(clippy::print_stderr, reason = "people are told on stderr")]
     pub(crate) fn show(&self) {
-        eprintln!("error: {self}");
+        let _ = write!(std::io::stderr(), "{}", self.story());
+    }
+
+    fn notice(&self) -> String {
+        tame(&format!("burla: {}\n", burla_types::with_causes(self)))
+    }
+
+    fn story(&self) -> String {
+        let mut story = format!("error: {self}\n");
         let causes = std::iter::successors(std::error::Error::source(self), |error| (*error).source());
         // The client's errors speak for themselves, and are told in its words.
         let repeats = usize::from(matches!(self, Self::Job(_)));
         for cause in causes.skip(repeats) {
-            eprintln!("  caused by: {cause}");
+            story += &format!("  caused by: {cause}\n");
         }
         if let Some(hint) = self.hint() {
-            eprintln!("  hint: {hint}");
+            story += &format!("  hint: {hint}\n");
         }
+        tame(&story)
+    }
+}
+
+/// What is told may come from components, calls and peers, and must not be what a terminal obeys.
+fn tame(text: &str) -> String {
+    Stdout::neutralised(text).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_has_no_commands_in_it() {
+        let source = std::io::Error::other("it is\r\n\u{9b}2J");
+        let error = CommandError::File { act: "read", path: "a\x1b[2Jb".into(), source };
+        assert_eq!(error.story(), "error: cannot read a␛[2Jb\n  caused by: it is\n\\u{9b}2J\n");
+        assert_eq!(error.notice(), "burla: cannot read a␛[2Jb: it is\n\\u{9b}2J\n");
+        let error = CommandError::WhichBin { package: "a".to_owned(), available: vec!["\x07".to_owned()] };
+        let hint = "name one with `--bin`, or set `default-run` in Cargo.toml";
+        assert_eq!(error.story(), format!("error: package `a` has several programs: ␇\n  hint: {hint}\n"));
+    }
+
+    #[test]
+    fn a_grant_that_cannot_be_is_a_matter_of_usage() {
+        let source = "example.com".parse::<burla_types::NetworkGrant>().unwrap_err();
+        let error = CommandError::Job(burla::Error::InvalidGrant { grant: "example.com".to_owned(), source });
+        assert_eq!(error.exit_code(), exit_code::USAGE);
+        assert!(error.story().contains("it has no port"), "{}", error.story());
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
+use burla::Stdout;
 use serde::Serialize;
 
 use crate::package::Packaged;
@@ -37,6 +38,8 @@ fn as_json(packaged: &Packaged) -> io::Result<String> {
 fn as_table(packaged: &Packaged) -> String {
     let mut text = String::new();
     let mut row = |name: &str, value: &str| {
+        // A component may be anyone's, and each of its texts stays in its row.
+        let value = Stdout::neutralised(value).replace('\n', "␊").replace('\t', "␉");
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<10} {value}");
     };
@@ -53,4 +56,35 @@ fn as_table(packaged: &Packaged) -> String {
         row(if number == 0 { "imports" } else { "" }, import);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use burla_types::component::Description;
+    use burla_types::{Digest, FunctionInfo};
+
+    use super::*;
+
+    #[test]
+    fn what_a_component_says_of_itself_is_no_command_and_stays_in_its_row() {
+        let function = FunctionInfo {
+            name: "a::\x1b[2Jf".into(),
+            signature: "()\n-> \u{9b}2J".into(),
+            doc: "one\x07\ttwo\nthree".into(),
+            source: "".into(),
+        };
+        let description =
+            Description { functions: vec![function], imports: vec!["wasi:\x1b[31m\nrow".to_owned()], exports: Vec::new() };
+        let digest = Digest::of(b"x");
+        let text = as_table(&Packaged { path: "a\nb\x1bc.wasm".into(), digest, size_bytes: 1500, description });
+        let expected = [
+            "component  a␊b␛c.wasm".to_owned(),
+            format!("digest     {digest}"),
+            "size       1.5 KB".to_owned(),
+            "functions  a::␛[2Jf()␊-> \\u{9b}2J".to_owned(),
+            "               one␇␉two".to_owned(),
+            "imports    wasi:␛[31m␊row".to_owned(),
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    }
 }

@@ -217,7 +217,8 @@ struct Notice {
 
 impl Notice {
     fn set(&mut self, reason: Option<String>) {
-        self.waiting = reason.map(|reason| (tokio::time::Instant::now() + WAITING_NOTICE_DELAY, reason));
+        let due = || tokio::time::Instant::now() + WAITING_NOTICE_DELAY;
+        self.waiting = reason.map(|reason| (due(), progress::shown_reason(&reason)));
     }
 
     async fn due(&self) {
@@ -231,5 +232,17 @@ impl Notice {
         if let Some((_, reason)) = self.waiting.take() {
             progress::tell(&format!("the job waits: {reason}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_is_one_line_without_commands() {
+        let mut notice = Notice::default();
+        notice.set(Some("no\nnode\x1b[2J".to_owned()));
+        assert_eq!(notice.waiting.map(|(_, reason)| reason).as_deref(), Some("no node␛[2J"));
     }
 }

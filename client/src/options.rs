@@ -61,8 +61,8 @@ pub(crate) use checked::CheckedOptions;
 #[cfg(not(target_family = "wasm"))]
 mod checked {
     use burla_types::{
-        DISK_BYTES_DEFAULT, ENV_BYTES_MAX, Limits, MEMORY_BYTES_DEFAULT, NETWORK_GRANTS_MAX, NetworkGrant, cpu_millis_from_cpus,
-        disk_bytes_from_gib, env_bytes, memory_bytes_from_gib,
+        ENV_BYTES_MAX, Limits, MEMORY_BYTES_DEFAULT, NETWORK_GRANTS_MAX, NetworkGrant, cpu_millis_from_cpus, disk_bytes_from_gib,
+        env_bytes, memory_bytes_from_gib,
     };
 
     use super::Options;
@@ -113,7 +113,7 @@ mod checked {
                     cpu_millis_max: u64::from(cpu_millis),
                     fuel_max: options.fuel,
                     wall_time_max: options.timeout,
-                    disk_bytes_max: disk_bytes.unwrap_or(DISK_BYTES_DEFAULT),
+                    disk_bytes_max: disk_bytes,
                     network: read_grants(&options.allow_network)?,
                 },
                 name: options.name,

@@ -10,16 +10,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use burla_types::text::truncated;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::AbortHandle;
 
 use crate::connection;
+use crate::terminal::neutralised;
 
 /// How often the line is drawn anew, and how long after its start a job has none: one that is over by then needs none.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The time over which the rate of calls is measured: long enough to be steady, short enough to follow.
 const RATE_TIME: Duration = Duration::from_secs(5);
+
+/// Bytes that are shown of what a job waits for: it is a sentence, and a peer may send anything.
+const REASON_BYTES_MAX: usize = 1 << 10;
 
 /// The progress of one job.
 pub(crate) struct Progress {
@@ -118,7 +123,7 @@ impl Progress {
     }
 
     pub(crate) fn set_waiting(&self, reason: Option<String>) {
-        self.lock().waiting = reason;
+        self.lock().waiting = reason.map(|reason| shown_reason(&reason));
     }
 
     pub(crate) fn call_ended(&self, done: bool) {
@@ -193,6 +198,13 @@ impl Progress {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a job waits for, as people are shown it: on one line, and without anything that their terminal would obey. It comes from
+/// scheduler and nodes.
+pub(crate) fn shown_reason(reason: &str) -> String {
+    let line = neutralised(reason).replace(['\n', '\t'], " ");
+    truncated(&line, REASON_BYTES_MAX).into_owned()
 }
 
 /// Tells people something on a line of its own. A stderr that is gone is nobody's to tell, and no reason to fail.
@@ -413,6 +425,18 @@ mod tests {
         assert_eq!(progress_line(&running, 250, 2.5), "250 done, 8 running on 4 nodes, 2.5/s");
         running.waiting = Some("no node has joined".to_owned());
         assert_eq!(progress_line(&running, 250, 2.5), "250 done, waiting: no node has joined");
+    }
+
+    #[test]
+    fn what_a_job_waits_for_is_shown_on_one_line_and_without_commands() {
+        let progress = Progress::new(Show::Nothing);
+        progress.running();
+        progress.set_waiting(Some("no\r\nnode\tof \x1b[2J\u{9b}2J".to_owned()));
+        assert_eq!(progress_line(&progress.lock(), 3, 0.0), "3 done, waiting: no node of ␛[2J\\u{9b}2J");
+        // Letters that become longer on their way: what is shown counts.
+        progress.set_waiting(Some("\u{9b}".repeat(REASON_BYTES_MAX)));
+        let shown = progress.lock().waiting.clone().unwrap();
+        assert!(shown.len() <= REASON_BYTES_MAX && shown.ends_with(" bytes more)"), "{shown}");
     }
 
     #[test]

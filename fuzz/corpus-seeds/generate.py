@@ -41,7 +41,7 @@ def write(target, seeds):
 
 
 DIGEST, ID = bytes(range(32)), bytes(range(16))
-PEER = message((1, "0.1.0"), (2, 1), (3, 1))
+PEER = message((1, "0.1.0"), (2, 2), (3, 2))
 RESOURCES = message((1, 1000), (2, 1 << 32))
 LIMITS = message((1, 1 << 30), (2, 5), (3, 1500), (4, 1000), (5, 1 << 30), (6, "api.example.com:443"), (6, "*.example.com:*"))
 WORK = message((1, DIGEST), (2, "hello::f"), (3, LIMITS), (4, message((1, "K"), (2, "V"))), (5, 1))
@@ -91,7 +91,7 @@ write("scheduler_messages", {
     "map_events": message((2, message(*((1, event) for event in EVENTS)))),
     "map_waiting": message((3, message((1, "no node")))),
     "map_progress": message((4, message((1, 2), (2, 1)))),
-    "welcome": message((1, message((1, ID), (2, 1)))),
+    "welcome": message((1, message((1, ID), (2, 2)))),
     "start_job": message((2, message((1, ID), (2, WORK)))),
     "set_slots": message((3, message((1, ID), (2, 4), (3, 1 << 30)))),
     "run_calls": message((4, message((1, ID), (2, message((1, 7), (2, 1), (3, b"\x2a")))))),
@@ -102,6 +102,7 @@ write("scheduler_messages", {
     "unknown_function": message((4, message((1, "a::b"), (2, "a::c")))),
     "no_node_fits": message((5, message((1, RESOURCES), (2, RESOURCES)))),
     "unknown_job": message((9, message((1, ID)))),
+    "refused_by_policy": message((10, message((1, "not here")))),
 })
 
 MODULE, COMPONENT = b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"

@@ -23,7 +23,8 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(description.imports_not_offered().iter().all(|import| description.imports.iter().any(|name| name == import)));
 
     // One function more is all that another section of functions makes of it, whatever stands before.
-    let added = Description::read(&[bytes, &function_section()[..]].concat()).expect("a section may follow the last");
+    // Unless what stood last was cut short, which compiling finds out: it then swallows the section.
+    let Ok(added) = Description::read(&[bytes, &function_section()[..]].concat()) else { return };
     assert!(added.function(ADDED).is_some());
     assert_eq!(added.functions.len(), description.functions.len() + 1);
     assert_eq!((added.imports, added.exports), (description.imports, description.exports));

@@ -232,7 +232,6 @@ impl Compiler {
     fn command(&self, component_bytes: usize) -> Command {
         let CompilerConfig { program, arguments, memory_bytes_max, cpu_time_max, .. } = &self.config;
         let (memory_bytes_max, cpu_seconds_max) = (*memory_bytes_max, cpu_time_max.as_secs());
-        // The other half of the CPUs is left to calls.
         // All of them: its low priority leaves calls theirs.
         let threads = machine::threads().get().min(THREADS_MAX);
         let mut command = Command::new(program);

@@ -74,7 +74,7 @@ pub(crate) struct Settings {
     #[arg(long, env = "BURLA_NODE_DISK", value_name = "GIB")]
     disk: Option<Gib>,
 
-    /// GiB that one call may be given to write. Default: no less than jobs can ask for.
+    /// GiB that one call may be given to write. Default: 1024, the most that jobs can ask for.
     #[arg(long, env = "BURLA_NODE_DISK_PER_CALL", value_name = "GIB")]
     disk_per_call: Option<Gib>,
 
@@ -170,6 +170,7 @@ impl Settings {
         let network = NetworkPolicy {
             grantable: self.allow_network.map_or(default.grantable, |texts| read_all("allow-network", &texts, &mut problems)),
             private: self.allow_private.map_or(default.private, |texts| read_all("allow-private", &texts, &mut problems)),
+            own: default.own,
         };
         let (Some(scheduler_url), Some(data_dir), true) = (self.scheduler, data_dir, problems.is_empty()) else {
             return Err(Problems(problems));

@@ -23,16 +23,16 @@ use crate::compiled::CompiledCache;
 use crate::compiler::{CompileError, Compiler, CompilerConfig, FailedCompiles};
 use crate::contract::{self, CallError, FunctionPre, kept};
 use crate::engine::CALLS_MAX;
-use crate::filesystem::{Disk, NodeDisk, NodeFiles};
+use crate::filesystem::{Disk, NodeDisk, NodeFiles, can_let_others_go};
 use crate::machine;
 use crate::memory::{NodeMemory, Reservation};
 use crate::metrics::Metrics;
-use crate::network::Network;
+use crate::network::{Lookups, Network};
 use crate::output::{CallOutput, Printer};
 use crate::policy::Policy;
-use crate::sandbox::{Given, Sandbox, fuel_given};
+use crate::sandbox::{Given, NoSandbox, Sandbox, fuel_given};
 use crate::scratch::ScratchPool;
-use crate::throttle::throttled;
+use crate::throttle::{Turn, in_turns};
 use crate::trap;
 
 /// Components that are kept ready in memory. One that is not is loaded from disk in a millisecond.
@@ -40,6 +40,16 @@ const LOADED_MAX: NonZero<usize> = NonZero::new(256).expect("not zero");
 
 /// Components that are fetched and compiled at one time: each is held whole until it is compiled, 64 MiB at most.
 const PREPARES_MAX: usize = 4;
+
+/// Machine code of components that is kept ready in memory; what is not is loaded from disk again.
+const LOADED_BYTES_MAX: usize = 1 << 30;
+
+/// Threads for each CPU. WebAssembly's bulk instructions cannot be interrupted, and a call in the middle of one that fills gigabytes
+/// would keep others from its thread; with more threads than CPUs the kernel sees to it that they go on.
+const THREADS_PER_CPU: usize = 2;
+
+/// Memory of a call from which on giving it back to the kernel takes longer than a turn.
+const LARGE_BYTES: u64 = 64 << 20;
 
 /// How long calls that were told to end may take. They notice within a millisecond, but for those in the middle of a large file
 /// operation.
@@ -51,6 +61,13 @@ const CAUSES_MAX: usize = 64;
 /// A component that is ready to be instantiated.
 #[derive(Clone)]
 pub struct PreparedComponent(FunctionPre<Sandbox>);
+
+impl PreparedComponent {
+    fn code_bytes(&self) -> usize {
+        let range = self.0.instance_pre().component().image_range();
+        range.end as usize - range.start as usize
+    }
+}
 
 /// One call to be run.
 pub struct Call {
@@ -119,7 +136,7 @@ pub struct ExecutorConfig {
     pub data_dir: PathBuf,
     /// Where calls' directories are made.
     pub sandbox_dir: PathBuf,
-    /// Threads that guests run on.
+    /// CPUs that guests run on.
     pub threads: NonZero<usize>,
     /// Memory that calls may have together.
     pub memory_bytes: u64,
@@ -144,6 +161,7 @@ pub struct Executor {
     memory: Arc<NodeMemory>,
     disk: Arc<NodeDisk>,
     files: Arc<NodeFiles>,
+    lookups: Arc<Lookups>,
     policy: Arc<Policy>,
     metrics: Arc<Metrics>,
     /// Calls beyond what the pool of instances holds wait here; the pool itself would fail them.
@@ -172,9 +190,10 @@ impl Executor {
             engine,
             loaded: Mutex::new(LruCache::new(LOADED_MAX)),
             scratch: Arc::new(ScratchPool::open(sandbox_dir)?),
-            memory: NodeMemory::new(memory_bytes, machine::available_memory_bytes),
+            memory: NodeMemory::new(memory_bytes, machine::memory_for_calls_bytes),
             disk: Arc::new(NodeDisk::new(disk_bytes)),
             files: Arc::new(NodeFiles::new(machine::files_for_calls())),
+            lookups: Arc::default(),
             policy,
             metrics,
             instances: Semaphore::new(CALLS_MAX as usize),
@@ -183,11 +202,13 @@ impl Executor {
         // Last: a runtime must not be dropped where others are awaited, as an error after it would do.
         executor.runtime = Some(
             tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(threads.get())
+                .worker_threads(THREADS_PER_CPU * threads.get())
                 .thread_name("burla-call")
                 // A guest yields every millisecond or so; timers that were looked at only every 61 turns, the default, would be that
                 // much late.
                 .event_interval(1)
+                // What the node has to say, and its heartbeats, come first.
+                .on_thread_start(machine::lower_priority)
                 .enable_all()
                 .build()?,
         );
@@ -207,7 +228,20 @@ impl Executor {
         F: Future<Output = Result<Bytes, E>>,
     {
         let waiting = Waiting::new(self, digest);
-        waiting.cell.get_or_try_init(|| self.make_ready(digest, fetch)).await.cloned()
+        let prepared = waiting.cell.get_or_try_init(|| self.make_ready(digest, fetch)).await.cloned();
+        self.forget_beyond_max();
+        prepared
+    }
+
+    /// Drops ready components that were not used for longest while there is more machine code than may be kept. Calls that run keep
+    /// theirs.
+    fn forget_beyond_max(&self) {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let code_bytes = |cell: &Arc<OnceCell<PreparedComponent>>| cell.get().map_or(0, PreparedComponent::code_bytes);
+        let mut bytes: usize = loaded.iter().map(|(_, cell)| code_bytes(cell)).sum();
+        while bytes > LOADED_BYTES_MAX && loaded.len() > 1 {
+            bytes -= loaded.pop_lru().map_or(0, |(_, cell)| code_bytes(&cell));
+        }
     }
 
     async fn make_ready<E, F>(self: &Arc<Self>, digest: Digest, fetch: F) -> Result<PreparedComponent, PrepareError>
@@ -304,26 +338,39 @@ impl Executor {
 
     /// One instance, from its making to its end.
     async fn attempt(&self, call: &Call, output: &CallOutput, reservation: Reservation) -> Attempted {
-        let overdraft = reservation.overdraft();
-        let scratch = match self.scratch.take() {
+        let (overdraft, turn) = (reservation.overdraft(), Turn::new());
+        let mut scratch = match self.scratch.take() {
             Ok(scratch) => scratch,
             Err(error) => return Attempted::without_instance(node_failed("make the call's directory", &error)),
         };
         let given = Given {
             limits: &call.limits,
             env: &call.env,
+            input_bytes: call.input.len(),
             scratch: &scratch,
             output,
             reservation,
-            disk: Disk::new(call.limits.disk_bytes_max, Arc::clone(&self.disk), Arc::clone(&self.files)),
-            network: Network::new(Arc::clone(&call.network), Arc::clone(&self.policy.network)),
+            disk: Disk::new(self.policy.disk_bytes(&call.limits), Arc::clone(&self.disk), Arc::clone(&self.files)),
+            network: Network::new(
+                Arc::clone(&call.network),
+                Arc::clone(&self.policy.network),
+                Arc::clone(&self.files),
+                Arc::clone(&self.lookups),
+            ),
+            turn: turn.clone(),
         };
         let mut store = match Sandbox::store(&self.engine, given) {
             Ok(store) => store,
-            Err(error) => return Attempted::without_instance(node_failed("make the call's sandbox", &error)),
+            Err(NoSandbox::TooLittleMemory(exceeded)) => return Attempted::without_instance(Outcome::Exceeded(exceeded)),
+            Err(NoSandbox::NodeIsShort) => {
+                return Attempted { node_was_short: true, ..Attempted::without_instance(node_is_short()) };
+            }
+            Err(NoSandbox::Failed(error)) => {
+                return Attempted::without_instance(node_failed("make the call's sandbox", &error));
+            }
         };
         let ended = {
-            let guest = throttled(call.limits.cpu_millis_max, enter(&mut store, call));
+            let guest = in_turns(call.limits.cpu_millis_max, &turn, enter(&mut store, call));
             let in_time = tokio::time::timeout(call.limits.wall_time_max.unwrap_or(Duration::MAX), guest);
             tokio::select! {
                 in_time = in_time => in_time.map_or(Ended::TimedOut, Ended::Returned),
@@ -358,8 +405,16 @@ impl Executor {
             notes.extend(store.data().disk.lacked().map(|reason| format!("[burla: no space left: {reason}]")));
         }
         output.print_notes(&notes);
+        // The call's files are the node's burden until they are gone.
+        scratch.hold(store.data().disk.charge());
+        let is_large = usage.memory_bytes_peak > LARGE_BYTES;
         // The store goes before the directory: it has files open there.
-        drop(store);
+        if is_large && can_let_others_go() {
+            // The kernel takes a while to take back so many pages.
+            tokio::task::block_in_place(|| drop(store));
+        } else {
+            drop(store);
+        }
         drop(scratch);
         Attempted { outcome, usage, node_was_short }
     }

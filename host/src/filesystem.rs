@@ -40,7 +40,8 @@ use self::accounts::{Accounts, DiskLimits, Entry, Inode, Kind, NoSpace, SharedAc
 use self::file::{OpenFile, Slot};
 use crate::sandbox::{Held, MemoryCap, Sandbox};
 
-pub(crate) use self::node::{NodeDisk, NodeFiles};
+pub(crate) use self::host::can_let_others_go;
+pub(crate) use self::node::{NodeDisk, NodeFile, NodeFiles};
 
 /// Files and folders that a call may have open. Programs have a handful; each is a descriptor of this process, of which a
 /// thousand calls share one lot.
@@ -94,6 +95,12 @@ pub(crate) struct Disk {
     accounts_held: Vec<Held>,
 }
 
+/// What a call's files take of its node's disk, for as long as this is there.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    _accounts: SharedAccounts,
+}
+
 /// What a descriptor of the guest has open.
 enum Open {
     File(Arc<OpenFile>),
@@ -118,6 +125,11 @@ impl Disk {
     /// All bytes that reached a file so far.
     pub(crate) fn bytes_written(&self) -> u64 {
         self.accounts.lock().bytes_written()
+    }
+
+    /// What stands for the bytes that the node is short of while this is there.
+    pub(crate) fn charge(&self) -> Charge {
+        Charge { _accounts: self.accounts.clone() }
     }
 
     /// What there was no room for last, in words, if anything.

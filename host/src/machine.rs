@@ -1,7 +1,9 @@
 //! What this machine has to give.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZero;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use burla_types::Resources;
 
@@ -21,6 +23,17 @@ pub fn capacity() -> Resources {
 /// The CPUs this process may use at the same time.
 pub fn threads() -> NonZero<usize> {
     std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
+}
+
+/// How much less than other threads those that run guests count where there are not CPUs enough: a third, by Linux's table.
+const GUEST_NICENESS: i32 = 5;
+
+/// Has this thread give way to others.
+pub(crate) fn lower_priority() {
+    // Of this thread alone: Linux keeps the priority for each.
+    if let Err(error) = rustix::process::setpriority_process(None, GUEST_NICENESS) {
+        tracing::debug!(%error, "cannot lower the priority of a thread");
+    }
 }
 
 /// Lets this process open as many files as the system allows it at most: every call that runs has two open before it opens any.
@@ -52,6 +65,9 @@ pub fn disk_for_calls(folder: &Path) -> u64 {
 /// Bytes that are free in the file system of a folder, or of the nearest folder around it that exists.
 fn free_disk_bytes(folder: &Path) -> u64 {
     let stats = folder.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok());
+    if stats.is_none() {
+        tracing::warn!(folder = %folder.display(), "cannot tell how much disk is free, so that calls get none: say how much they may have");
+    }
     stats.map_or(0, |stats| stats.f_bavail * stats.f_frsize)
 }
 
@@ -59,6 +75,41 @@ fn free_disk_bytes(folder: &Path) -> u64 {
 pub fn name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "node".to_owned() } else { name.trim().to_owned() }
+}
+
+/// The addresses that this machine has now, as far as it knows them: not one that a router keeps for it.
+pub(crate) fn own_addresses() -> Vec<IpAddr> {
+    let routes = std::fs::read_to_string("/proc/net/fib_trie").unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot tell this machine's own IPv4 addresses, so that calls may reach those that are public");
+        String::new()
+    });
+    // Where there is no IPv6, there is no such file.
+    let interfaces = std::fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let mut addresses = local_ipv4(&routes);
+    addresses.extend(local_ipv6(&interfaces));
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+/// The addresses in `fib_trie` that are the machine's own: each is on a line of its own, and below it what it is.
+fn local_ipv4(routes: &str) -> Vec<IpAddr> {
+    let mut address: Option<Ipv4Addr> = None;
+    let mut found = Vec::new();
+    for line in routes.lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix("|-- ") {
+            address = text.parse().ok();
+        } else if line.starts_with("/32 host LOCAL") {
+            found.extend(address.map(IpAddr::V4));
+        }
+    }
+    found
+}
+
+/// The addresses in `if_inet6`, which has one a line: 32 hexadecimal digits, and what it is.
+fn local_ipv6(interfaces: &str) -> Vec<IpAddr> {
+    let address = |line: &str| u128::from_str_radix(line.split_whitespace().next()?, 16).ok();
+    interfaces.lines().filter_map(address).map(|bits| IpAddr::V6(Ipv6Addr::from_bits(bits))).collect()
 }
 
 fn physical_memory_bytes() -> u64 {
@@ -73,10 +124,25 @@ fn meminfo_bytes(meminfo: &str, name: &str) -> Option<u64> {
 }
 
 /// Memory that this process and its neighbours can still have before the machine, or a control group, has none left.
-pub(crate) fn available_memory_bytes() -> u64 {
+fn available_memory_bytes() -> u64 {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let machine = meminfo_bytes(&meminfo, "MemAvailable:").unwrap_or(u64::MAX);
     machine.min(own_cgroup().and_then(|path| least_left(Path::new(CGROUPS), &path)).unwrap_or(u64::MAX))
+}
+
+/// Memory that calls could have: what this process has taken since it first asked, and what is left. Both are what the kernel counts,
+/// so that what a guest has asked for and not touched is in neither.
+pub(crate) fn memory_for_calls_bytes() -> u64 {
+    static BASELINE: OnceLock<u64> = OnceLock::new();
+    let resident = resident_bytes();
+    let baseline = *BASELINE.get_or_init(|| resident);
+    available_memory_bytes().saturating_add(resident.saturating_sub(baseline))
+}
+
+/// What of this process is in memory.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    meminfo_bytes(&status, "VmRSS:").unwrap_or(0)
 }
 
 /// The least that is left below the limits of the control groups from the root of all down to `path`. Pages of files that have not
@@ -150,6 +216,37 @@ mod tests {
         let meminfo = "MemFree: 1 kB\nMemTotal:       24615440 kB\n";
         assert_eq!(meminfo_bytes(meminfo, "MemTotal:"), Some(24_615_440 << 10));
         assert_eq!(meminfo_bytes(meminfo, "MemAvailable:"), None);
-        assert!(available_memory_bytes() > 0);
+        assert!(available_memory_bytes() > 0 && resident_bytes() > 1 << 20);
+    }
+    #[test]
+    fn own_addresses_are_read_from_what_linux_tells() {
+        let routes = "Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+     +-- 203.0.113.0/24 2 0 2
+        |-- 203.0.113.0
+           /24 link UNICAST
+        |-- 203.0.113.7
+           /32 host LOCAL
+        |-- 203.0.113.255
+           /32 link BROADCAST
+Local:
+     +-- 127.0.0.0/8 2 0 2
+           |-- 127.0.0.0
+              /8 host LOCAL
+           |-- 127.0.0.1
+              /32 link UNICAST
+              /32 host LOCAL
+";
+        let interfaces = "2a010db8000000000000000000000007 02 40 00 80     eth0
+00000000000000000000000000000001 01 80 10 80       lo
+
+what is no address
+";
+        let addresses = |texts: [&str; 2]| texts.map(|text| text.parse::<IpAddr>().unwrap()).to_vec();
+        assert_eq!(local_ipv4(routes), addresses(["203.0.113.7", "127.0.0.1"]));
+        assert_eq!(local_ipv6(interfaces), addresses(["2a01:db8::7", "::1"]));
+        assert!(own_addresses().contains(&"127.0.0.1".parse().unwrap()));
     }
 }

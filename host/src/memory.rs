@@ -33,9 +33,9 @@ pub(crate) struct NodeMemory {
     capacity_bytes: u64,
     /// Reserved or used, whichever is more, of each call.
     held_bytes: AtomicU64,
-    /// Used, of all calls.
-    used_bytes: AtomicU64,
     machine: Machine,
+    /// Whoever waits to have memory reserved, in turn: else a call that needs much would never find so much free at one time.
+    turn: tokio::sync::Mutex<()>,
     freed: Notify,
     /// Calls that have more than was reserved for them.
     overdrawn: Mutex<Vec<Weak<Overdraft>>>,
@@ -56,21 +56,21 @@ impl Overdraft {
     }
 }
 
-/// What the machine has left, which others take from, too.
+/// What the machine has for calls: what they have of it, and what is left, which others take from, too.
 struct Machine {
-    available_bytes: Box<dyn Fn() -> u64 + Send + Sync>,
+    bytes: Box<dyn Fn() -> u64 + Send + Sync>,
     /// [`MACHINE_PATIENCE`]; less in tests.
     patience: Duration,
     last: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Machine {
-    fn available_bytes(&self) -> u64 {
+    fn bytes(&self) -> u64 {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match *last {
             Some((asked, bytes)) if asked.elapsed() < MACHINE_ASKED_EVERY => bytes,
             _ => {
-                let bytes = (self.available_bytes)();
+                let bytes = (self.bytes)().saturating_sub(MACHINE_MARGIN_BYTES);
                 *last = Some((Instant::now(), bytes));
                 bytes
             }
@@ -86,20 +86,31 @@ impl fmt::Debug for Machine {
 
 /// The machine does not have what a call needs, and it is not this node's calls that have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the machine has only {} MiB of memory left, and the call needs {} MiB", .available_bytes >> 20, .needed_bytes >> 20)]
+#[error("the machine has only {} MiB of memory for calls, of which they have {}, and this one needs {}", .machine_bytes >> 20, .held_bytes >> 20, .needed_bytes >> 20)]
 pub(crate) struct MachineIsShort {
-    available_bytes: u64,
+    machine_bytes: u64,
+    held_bytes: u64,
     needed_bytes: u64,
 }
 
+/// Whose memory does not suffice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Short {
+    /// What this node gives to calls.
+    Node,
+    /// What the machine really has.
+    Machine,
+}
+
 impl NodeMemory {
-    /// Memory of which calls may have so much together, and no more than `available_bytes` says that the machine has left.
-    pub(crate) fn new(capacity_bytes: u64, available_bytes: impl Fn() -> u64 + Send + Sync + 'static) -> Arc<Self> {
+    /// Memory of which calls may have so much together, and no more than `machine_bytes` says that the machine has for them: what
+    /// this process has taken, and what is left.
+    pub(crate) fn new(capacity_bytes: u64, machine_bytes: impl Fn() -> u64 + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             capacity_bytes,
             held_bytes: AtomicU64::new(0),
-            used_bytes: AtomicU64::new(0),
-            machine: Machine { available_bytes: Box::new(available_bytes), patience: MACHINE_PATIENCE, last: Mutex::default() },
+            machine: Machine { bytes: Box::new(machine_bytes), patience: MACHINE_PATIENCE, last: Mutex::default() },
+            turn: tokio::sync::Mutex::default(),
             freed: Notify::new(),
             overdrawn: Mutex::default(),
         })
@@ -114,22 +125,29 @@ impl NodeMemory {
     /// so long: what other processes have, nobody here can give back.
     pub(crate) async fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, MachineIsShort> {
         let bytes = bytes.min(self.capacity_bytes);
-        let started = Instant::now();
+        let _turn = self.turn.lock().await;
+        let mut machine_short_since = None;
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
             // Registered before looking, so that what changes in between is not missed.
             freed.as_mut().enable();
-            if self.take(bytes) {
-                let overdraft = Arc::default();
-                let (reserved_bytes, held_bytes, used_bytes) = (bytes, bytes, 0);
-                return Ok(Reservation { memory: Arc::clone(self), reserved_bytes, held_bytes, used_bytes, overdraft });
+            match self.take(bytes) {
+                Ok(()) => {
+                    let overdraft = Arc::default();
+                    return Ok(Reservation { memory: Arc::clone(self), reserved_bytes: bytes, held_bytes: bytes, overdraft });
+                }
+                Err(Short::Node) => machine_short_since = None,
+                Err(Short::Machine) => {
+                    let since = *machine_short_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= self.machine.patience {
+                        let (machine_bytes, held_bytes) = (self.machine.bytes(), self.held_bytes());
+                        return Err(MachineIsShort { machine_bytes, held_bytes, needed_bytes: bytes });
+                    }
+                }
             }
             if tokio::time::timeout(RESERVE_PATIENCE, freed).await.is_err() {
                 self.call_in();
-            }
-            if started.elapsed() >= self.machine.patience && self.held_bytes() + bytes <= self.capacity_bytes {
-                return Err(MachineIsShort { available_bytes: self.machine.available_bytes(), needed_bytes: bytes });
             }
         }
     }
@@ -148,13 +166,16 @@ impl NodeMemory {
         self.overdrawn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, bytes: u64) -> bool {
+    fn take(&self, bytes: u64) -> Result<(), Short> {
         // What is promised to calls and not used yet is still to come out of what the machine has left.
-        let used = self.used_bytes.load(Ordering::Relaxed);
-        let machine_has = used.saturating_add(self.machine.available_bytes().saturating_sub(MACHINE_MARGIN_BYTES));
-        let most = self.capacity_bytes.min(machine_has);
-        let fits = |held: u64| held.checked_add(bytes).filter(|held| *held <= most);
-        self.held_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
+        let machine_bytes = self.machine.bytes();
+        let mut short = Short::Node;
+        let taken = self.held_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+            let held = held.saturating_add(bytes);
+            short = if held > self.capacity_bytes { Short::Node } else { Short::Machine };
+            (held <= self.capacity_bytes.min(machine_bytes)).then_some(held)
+        });
+        taken.map(|_| ()).map_err(|_| short)
     }
 }
 
@@ -164,7 +185,6 @@ pub(crate) struct Reservation {
     memory: Arc<NodeMemory>,
     reserved_bytes: u64,
     held_bytes: u64,
-    used_bytes: u64,
     overdraft: Arc<Overdraft>,
 }
 
@@ -181,11 +201,9 @@ impl Reservation {
     /// Sees that the call can have this much in total.
     pub(crate) fn grow(&mut self, total_bytes: u64) -> Result<(), NoMemory> {
         if total_bytes <= self.held_bytes {
-            self.use_up_to(total_bytes);
             return Ok(());
         }
-        if self.memory.take(total_bytes - self.held_bytes) {
-            self.use_up_to(total_bytes);
+        if self.memory.take(total_bytes - self.held_bytes).is_ok() {
             if self.held_bytes <= self.reserved_bytes {
                 self.memory.overdrawn().push(Arc::downgrade(&self.overdraft));
             }
@@ -195,13 +213,6 @@ impl Reservation {
         }
         let has_all = self.reserved_bytes >= self.memory.capacity_bytes;
         Err(if has_all { NoMemory::TooLittle } else { NoMemory::Short })
-    }
-
-    fn use_up_to(&mut self, total_bytes: u64) {
-        if total_bytes > self.used_bytes {
-            self.memory.used_bytes.fetch_add(total_bytes - self.used_bytes, Ordering::Relaxed);
-            self.used_bytes = total_bytes;
-        }
     }
 
     /// All memory of the node.
@@ -221,7 +232,6 @@ impl Drop for Reservation {
             let mut overdrawn = self.memory.overdrawn();
             overdrawn.retain(|overdraft| !std::ptr::eq(overdraft.as_ptr(), Arc::as_ptr(&self.overdraft)));
         }
-        self.memory.used_bytes.fetch_sub(self.used_bytes, Ordering::Relaxed);
         self.memory.held_bytes.fetch_sub(self.held_bytes, Ordering::Relaxed);
         self.memory.freed.notify_waiters();
     }
@@ -302,20 +312,49 @@ mod tests {
     async fn what_the_machine_does_not_have_is_not_given() {
         const MIB: u64 = 1 << 20;
         let left = Arc::new(AtomicU64::new(MACHINE_MARGIN_BYTES + 100 * MIB));
-        let available = Arc::clone(&left);
-        let mut memory = NodeMemory::new(1000 * MIB, move || available.load(Ordering::Relaxed));
+        let bytes = Arc::clone(&left);
+        let mut memory = NodeMemory::new(1000 * MIB, move || bytes.load(Ordering::Relaxed));
         Arc::get_mut(&mut memory).unwrap().machine.patience = Duration::ZERO;
         let mut first = memory.reserve(60 * MIB).await.unwrap();
         // 60 are promised, though the machine still has them.
         let short = memory.reserve(50 * MIB).await.unwrap_err();
-        assert_eq!(short.needed_bytes, 50 * MIB);
+        assert_eq!((short.held_bytes, short.needed_bytes), (60 * MIB, 50 * MIB));
         assert_eq!(first.grow(110 * MIB), Err(NoMemory::Short));
-        // What is used is not left any more, and is not counted twice.
         assert_eq!(first.grow(60 * MIB), Ok(()));
-        left.store(MACHINE_MARGIN_BYTES + 40 * MIB, Ordering::Relaxed);
-        memory.machine.last.lock().unwrap().take();
         assert!(memory.reserve(40 * MIB).await.is_ok());
         drop(first);
-        assert_eq!((memory.held_bytes(), memory.used_bytes.load(Ordering::Relaxed)), (0, 0));
+        assert!(memory.reserve(100 * MIB).await.is_ok());
+        assert_eq!(memory.held_bytes(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_has_waited_long_for_others_is_admitted_when_they_end() {
+        let mut memory = memory(100);
+        Arc::get_mut(&mut memory).unwrap().machine.patience = Duration::ZERO;
+        let first = memory.reserve(100).await.unwrap();
+        let waiting = memory.reserve(50);
+        tokio::pin!(waiting);
+        // Past the first look, and into the wait.
+        assert!(now(waiting.as_mut()).is_none());
+        drop(first);
+        assert!(waiting.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_waits_first_is_admitted_first() {
+        let memory = memory(100);
+        let (first, second) = (memory.reserve(60).await.unwrap(), memory.reserve(40).await.unwrap());
+        let large = memory.reserve(100);
+        let small = memory.reserve(10);
+        tokio::pin!(large, small);
+        assert!(now(large.as_mut()).is_none());
+        // It would fit; then the large one never would.
+        drop(second);
+        assert!(now(small.as_mut()).is_none());
+        drop(first);
+        let large = large.await.unwrap();
+        assert!(now(small.as_mut()).is_none());
+        drop(large);
+        assert!(small.await.is_ok());
     }
 }

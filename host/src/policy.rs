@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use burla_types::Limits;
+use burla_types::{DISK_BYTES_DEFAULT, Limits};
 
 use crate::network::NetworkPolicy;
 
@@ -18,11 +18,16 @@ pub struct Policy {
 impl Policy {
     /// Whether calls with these limits may run here. The error names the setting that says no.
     pub(crate) fn check(&self, limits: &Limits) -> Result<(), String> {
-        if limits.disk_bytes_max > self.disk_bytes_max {
+        if let Some(asked) = limits.disk_bytes_max.filter(|asked| *asked > self.disk_bytes_max) {
             let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-            let (asked, allowed) = (gib(limits.disk_bytes_max), gib(self.disk_bytes_max));
+            let (asked, allowed) = (gib(asked), gib(self.disk_bytes_max));
             return Err(format!("its policy `disk-per-call` is {allowed} GiB, and the job asks for {asked}"));
         }
         self.network.check(&limits.network)
+    }
+
+    /// Bytes that a call with these limits may write.
+    pub(crate) fn disk_bytes(&self, limits: &Limits) -> u64 {
+        limits.disk_bytes_max.unwrap_or(DISK_BYTES_DEFAULT.min(self.disk_bytes_max))
     }
 }

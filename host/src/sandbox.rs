@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use burla_types::{LIMIT_PAYLOAD_BYTES_MAX, Limits};
+use burla_types::{Exceeded, LIMIT_PAYLOAD_BYTES_MAX, Limit, Limits};
 use wasmtime::{ResourceLimiter, Store, component::ResourceTable};
 use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::sockets::WasiSocketsCtxView;
@@ -18,7 +18,7 @@ use crate::memory::{NoMemory, Reservation};
 use crate::network::{Network, SocketsView};
 use crate::output::CallOutput;
 use crate::scratch::Scratch;
-use crate::throttle::yield_interval_fuel;
+use crate::throttle::{EndsTurns, Turn, yield_interval_fuel};
 
 /// Host resources that one call may hold: open files, streams, sockets, pollables.
 pub(crate) const HANDLES_MAX: usize = 256;
@@ -27,15 +27,18 @@ pub(crate) const HANDLES_MAX: usize = 256;
 /// std passes on 64 KiB at most. An output is announced, and has room of its own.
 pub(crate) const HOST_CALL_BYTES_MAX: usize = 16 << 20;
 
-/// Random bytes that one host call may ask for.
+/// Random bytes that one host call may ask for: a few milliseconds' worth.
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
 /// Instances, memories and tables of one call. The pool has stricter limits; this is for when there is no pool.
 const OBJECTS_MAX: usize = 64;
 
-/// What the host holds for any call, from its start: 40 KiB for its instance, as measured; up to 512 KiB of stack; its handles,
-/// of up to a KiB each; its context and its environment's copy.
-const CALL_BYTES: u64 = 1 << 20;
+/// What the host holds for any call, from its start, beside its input: 40 KiB for its instance, as measured; up to 512 KiB of stack;
+/// its handles, of up to a KiB each; what it has printed of a line that is not whole; its context and its environment's copy.
+const CALL_BYTES: u64 = 2 << 20;
+
+/// The same for a call that may use the network: 16 connections, 16 requests with up to 300 KiB of buffers each, and bodies.
+const NETWORK_BYTES: u64 = 12 << 20;
 
 /// The state of one store: the host's half of one call.
 pub(crate) struct Sandbox {
@@ -53,18 +56,20 @@ pub(crate) struct Sandbox {
 pub(crate) struct Given<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) env: &'a [(String, String)],
+    pub(crate) input_bytes: usize,
     pub(crate) scratch: &'a Scratch,
     pub(crate) output: &'a CallOutput,
     pub(crate) reservation: Reservation,
     pub(crate) disk: Disk,
     pub(crate) network: Network,
+    pub(crate) turn: Turn,
 }
 
 impl Sandbox {
     /// Makes the store of a call: with its memory cap, its fuel, its directory as `/`, its environment, and its output streams.
     /// There is no other way to make one.
-    pub(crate) fn store(engine: &wasmtime::Engine, given: Given<'_>) -> wasmtime::Result<Store<Self>> {
-        let Given { limits, env, scratch, output, reservation, disk, network } = given;
+    pub(crate) fn store(engine: &wasmtime::Engine, given: Given<'_>) -> Result<Store<Self>, NoSandbox> {
+        let Given { limits, env, input_bytes, scratch, output, reservation, disk, network, turn } = given;
         let mut wasi = WasiCtx::builder();
         wasi
             // Calls run on threads of their own, so that a file operation can run where it is; handing each to another thread
@@ -81,7 +86,14 @@ impl Sandbox {
         let memory = MemoryCap::new(limits.memory_bytes_max, reservation);
         let sandbox = Self { wasi: wasi.build(), table, memory, disk, network, panic: None, returning: None };
         let mut store = Store::new(engine, sandbox);
-        store.data_mut().memory.hold(CALL_BYTES)?.keep();
+        let network_bytes = if limits.network.is_empty() { 0 } else { NETWORK_BYTES };
+        let memory = &mut store.data_mut().memory;
+        match memory.hold(CALL_BYTES + network_bytes + input_bytes as u64) {
+            Ok(held) => held.keep(),
+            Err(_) if memory.node_is_short => return Err(NoSandbox::NodeIsShort),
+            Err(_) => return Err(NoSandbox::TooLittleMemory(memory.exceeded())),
+        }
+        store.call_hook_async(EndsTurns(turn));
         store.limiter(|sandbox| &mut sandbox.memory);
         store.set_hostcall_fuel(HOST_CALL_BYTES_MAX);
         store.set_max_component_handles(HANDLES_MAX);
@@ -123,6 +135,23 @@ impl WasiHttpView for Sandbox {
 /// looks at loops and calls only, and what a guest runs after the last of these would go unseen.
 pub(crate) fn fuel_given(limits: &Limits) -> u64 {
     limits.fuel_max.map_or(u64::MAX, |fuel_max| fuel_max.saturating_add(1))
+}
+
+/// Why there is no sandbox for a call.
+#[derive(Debug)]
+pub(crate) enum NoSandbox {
+    /// Its `func_ram` is less than what the host holds for it before it begins.
+    TooLittleMemory(Exceeded),
+    /// The node has not so much beyond what was reserved for the call.
+    NodeIsShort,
+    /// The node is at fault.
+    Failed(wasmtime::Error),
+}
+
+impl From<wasmtime::Error> for NoSandbox {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// The guest has announced an output that is larger than any may be.
@@ -199,7 +228,7 @@ impl MemoryCap {
     }
 
     /// What the call may have: not what its node has not.
-    pub(crate) fn bytes_max(&self) -> u64 {
+    fn bytes_max(&self) -> u64 {
         self.bytes_max.min(self.reservation.capacity_bytes())
     }
 
@@ -217,6 +246,12 @@ impl MemoryCap {
         self.bytes_denied = None;
         self.guest_bytes += more;
         Ok(true)
+    }
+
+    /// What a call says that was denied memory.
+    pub(crate) fn exceeded(&self) -> Exceeded {
+        let (allowed, wanted, peak) = (self.bytes_max(), self.bytes_denied, Some(self.bytes_peak));
+        Exceeded { limit: Limit::Memory, allowed, wanted, peak }
     }
 
     /// What the call has now.

@@ -21,6 +21,8 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
+use crate::filesystem::{Charge, can_let_others_go};
+
 /// Untouched directories that are kept for the next calls: as many as a node has calls at one time.
 const IDLE_MAX: usize = crate::engine::CALLS_MAX as usize;
 
@@ -37,7 +39,7 @@ pub(crate) struct ScratchPool {
 
 /// The thread that takes directories apart, and the way to it.
 struct Cleaner {
-    trash: SyncSender<PathBuf>,
+    trash: SyncSender<Trash>,
     thread: std::thread::JoinHandle<()>,
 }
 
@@ -46,6 +48,12 @@ const BASE_PREFIX: &str = "burla-sandboxes-";
 
 /// The same for one that is being made, and not locked yet.
 const NEW_PREFIX: &str = "burla-new-";
+
+/// A directory to be taken apart, and what it is charged until it is gone.
+struct Trash {
+    path: PathBuf,
+    _charge: Option<Charge>,
+}
 
 struct Shared {
     /// Removed with everything in it when the node ends.
@@ -82,11 +90,11 @@ impl ScratchPool {
         let base_dir = Dir::open_ambient_dir(&base, ambient_authority())?;
         base_dir.create_dir("trash")?;
         let shared = Arc::new(Shared { base, base_dir, _lock: lock, next: AtomicU64::new(0), idle: Mutex::default() });
-        let (trash, receiver) = sync_channel::<PathBuf>(TRASH_MAX);
+        let (trash, receiver) = sync_channel::<Trash>(TRASH_MAX);
         let for_cleaner = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("burla-clean".to_owned()).spawn(move || {
-            while let Ok(path) = receiver.recv() {
-                for_cleaner.take_apart(&path);
+            while let Ok(trash) = receiver.recv() {
+                for_cleaner.take_apart(&trash.path);
             }
         })?;
         sweep(parent, &shared, &trash);
@@ -100,10 +108,10 @@ impl ScratchPool {
             Some(entry) => entry,
             None => self.shared.make()?,
         };
-        Ok(Scratch { entry: Some(entry), pool: Arc::clone(self) })
+        Ok(Scratch { entry: Some(entry), charge: None, pool: Arc::clone(self) })
     }
 
-    fn give_back(&self, mut entry: Entry) {
+    fn give_back(&self, mut entry: Entry, charge: Option<Charge>) {
         if entry.is_untouched() {
             let mut idle = self.shared.idle();
             if idle.len() < IDLE_MAX {
@@ -116,8 +124,10 @@ impl ScratchPool {
         let trash = self.cleaner().as_ref().map(|cleaner| cleaner.trash.clone());
         // Closed: whoever closed it removes everything.
         let Some(trash) = trash else { return };
-        if let Err(TrySendError::Full(path) | TrySendError::Disconnected(path)) = trash.try_send(path) {
-            self.shared.take_apart(&path);
+        let thrown = trash.try_send(Trash { path, _charge: charge });
+        if let Err(TrySendError::Full(trash) | TrySendError::Disconnected(trash)) = thrown {
+            let take_apart = || self.shared.take_apart(&trash.path);
+            if can_let_others_go() { tokio::task::block_in_place(take_apart) } else { take_apart() }
         }
     }
 }
@@ -164,7 +174,7 @@ fn lock(folder: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Throws away what nodes have left that were killed.
-fn sweep(parent: &Path, shared: &Shared, trash: &SyncSender<PathBuf>) {
+fn sweep(parent: &Path, shared: &Shared, trash: &SyncSender<Trash>) {
     let Ok(entries) = std::fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let path = entry.path();
@@ -178,7 +188,7 @@ fn sweep(parent: &Path, shared: &Shared, trash: &SyncSender<PathBuf>) {
             Ok(()) => {
                 tracing::info!(path = %path.display(), "removing what a node has left that was killed");
                 // The thread lives as long as the pool, and the queue is empty. What does not fit goes with the pool.
-                let _ = trash.try_send(moved);
+                let _ = trash.try_send(Trash { path: moved, _charge: None });
             }
             Err(error) => tracing::warn!(%error, path = %path.display(), "cannot remove what a killed node has left"),
         }
@@ -265,6 +275,7 @@ impl Stamp {
 /// The directory of one call. Dropping it makes it go away.
 pub(crate) struct Scratch {
     entry: Option<Entry>,
+    charge: Option<Charge>,
     pool: Arc<ScratchPool>,
 }
 
@@ -275,10 +286,17 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    /// Keeps this until the directory is gone.
+    pub(crate) fn hold(&mut self, charge: Charge) {
+        self.charge = Some(charge);
+    }
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Some(entry) = self.entry.take() {
-            self.pool.give_back(entry);
+            self.pool.give_back(entry, self.charge.take());
         }
     }
 }

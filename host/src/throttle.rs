@@ -1,16 +1,23 @@
-//! A share of a CPU: what `func_cpu` below 1 means while a call computes.
+//! Turns on a CPU, and shares of one: what `func_cpu` below 1 means while a call computes.
 //!
-//! Fuel makes a guest yield every millisecond or so, which is where its time is looked at. A call at 0.25 earns a quarter of a
+//! Fuel makes a guest that computes yield every millisecond or so. What the host does for it costs no fuel, and so a guest that
+//! lives in host calls yields when one of them returns and its turn has lasted that long.
+//!
+//! A yield is also where its time is looked at. A call at 0.25 earns a quarter of a
 //! second of its thread's time per second, may save up a few milliseconds, and sleeps when it has spent more than it has: alone
 //! on the machine as beside others, as a container with a CPU limit does. Time is the thread's own, so that a call is not made to
 //! pay for what other processes take.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use burla_types::CPU_MILLIS_MIN;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Sleep;
+use wasmtime::{CallHook, CallHookHandler, StoreContextMut};
 
 /// How many instructions a guest runs before it lets others have the thread: about a millisecond. Rarer would make others wait,
 /// more often gains nothing, and either costs the same.
@@ -32,13 +39,61 @@ pub(crate) fn yield_interval_fuel(cpu_millis_max: u64) -> u64 {
     (YIELD_INTERVAL_FUEL * share / WHOLE_CPU_MILLIS).max(YIELD_INTERVAL_FUEL_MIN)
 }
 
-/// Polls `call` for no more than its share of a CPU. One that may have a whole one is not measured, which would cost it a system
-/// call per poll.
-pub(crate) async fn throttled<F: Future>(cpu_millis_max: u64, call: F) -> F::Output {
+/// How long a turn lasts before a host call that returns ends it: as long as fuel gives a guest that only computes.
+const TURN: Duration = Duration::from_millis(1);
+
+/// When the turn of a call began, as its store and who polls it share that.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn {
+    epoch: Instant,
+    /// Nanoseconds since then.
+    began: Arc<AtomicU64>,
+}
+
+impl Turn {
+    pub(crate) fn new() -> Self {
+        Self { epoch: Instant::now(), began: Arc::default() }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn begins(&self) {
+        self.began.store(self.now(), Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.now().saturating_sub(self.began.load(Ordering::Relaxed)) >= TURN.as_nanos() as u64
+    }
+}
+
+/// Ends turns when host calls return.
+pub(crate) struct EndsTurns(pub(crate) Turn);
+
+#[wasmtime_wasi::async_trait]
+impl<T: Send> CallHookHandler<T> for EndsTurns {
+    async fn handle_call_event(&self, _store: StoreContextMut<'_, T>, event: CallHook) -> wasmtime::Result<()> {
+        if matches!(event, CallHook::ReturningFromHost) && self.0.is_over() {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+}
+
+/// Polls `call` turn by turn, for no more than its share of a CPU. One that may have a whole one is not measured, which would cost it
+/// a system call per poll.
+pub(crate) async fn in_turns<F: Future>(cpu_millis_max: u64, turn: &Turn, call: F) -> F::Output {
+    let mut call = std::pin::pin!(call);
+    let call = std::pin::pin!(std::future::poll_fn(|context| {
+        turn.begins();
+        call.as_mut().poll(context)
+    }));
     if cpu_millis_max >= WHOLE_CPU_MILLIS {
         return call.await;
     }
-    let call = std::pin::pin!(call);
+    // No scheduler of ours lets it be less.
+    let cpu_millis_max = cpu_millis_max.max(u64::from(CPU_MILLIS_MIN));
     let account = Account::new(cpu_millis_max as f64 / WHOLE_CPU_MILLIS as f64, Instant::now());
     Throttled { call, account, pause: None }.await
 }
@@ -164,7 +219,7 @@ mod tests {
             }
         };
         let started = Instant::now();
-        throttled(100, spins()).await;
+        in_turns(100, &Turn::new(), spins()).await;
         // 20 ms at a tenth of a CPU, less what it had at first and the last turn.
         assert!(started.elapsed() >= 160 * MILLISECOND, "it took {:?}", started.elapsed());
     }

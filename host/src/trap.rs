@@ -1,6 +1,7 @@
 //! How a guest ended, in the grid's words: what wasmtime reports, what the guest said of itself, and what the sandbox denied it,
 //! become one [`Outcome`].
 
+use burla_types::text::truncated;
 use burla_types::{Backtrace, Exceeded, LIMIT_PAYLOAD_BYTES_MAX, Limit, Limits, Location, Outcome};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Trap, WasmBacktrace};
@@ -13,10 +14,11 @@ use crate::sandbox::{HANDLES_MAX, HOST_CALL_BYTES_MAX, HostMemoryDenied, OutputT
 /// The outcome of a call that ended with `error` in `sandbox`.
 pub(crate) fn outcome(error: &wasmtime::Error, sandbox: &mut Sandbox, limits: &Limits) -> Outcome {
     let backtrace = backtrace(error);
-    if let Some(panic) = sandbox.panic.take() {
+    let trap = error.downcast_ref::<Trap>();
+    // A guest may say that it panics and go on to something else.
+    if let Some(panic) = sandbox.panic.take().filter(|_| trap == Some(&Trap::UnreachableCodeReached)) {
         return Outcome::Panicked { message: panic.message, location: panic.location.map(Location), backtrace };
     }
-    let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::OutOfFuel) {
         return out_of_fuel(limits);
     }
@@ -27,9 +29,8 @@ pub(crate) fn outcome(error: &wasmtime::Error, sandbox: &mut Sandbox, limits: &L
     let exited = error.downcast_ref::<I32Exit>().is_some();
     let aborted = (trap.is_none() && !exited) || trap == Some(&Trap::UnreachableCodeReached);
     let denied = aborted || error.is::<HostMemoryDenied>();
-    if let (true, Some(wanted)) = (denied, sandbox.memory.bytes_denied) {
-        let (allowed, peak) = (sandbox.memory.bytes_max(), Some(sandbox.memory.bytes_peak));
-        return Outcome::Exceeded(Exceeded { limit: Limit::Memory, allowed, wanted: Some(wanted), peak });
+    if denied && sandbox.memory.bytes_denied.is_some() {
+        return Outcome::Exceeded(sandbox.memory.exceeded());
     }
     let message = match (error.downcast_ref::<I32Exit>(), trap) {
         // WASI 0.2 tells success from failure, and not with which code.
@@ -81,11 +82,14 @@ fn exceeded(limit: Limit, allowed: u64, wanted: Option<u64>) -> Outcome {
     Outcome::Exceeded(Exceeded { limit, allowed, wanted, peak: None })
 }
 
+/// What is kept of the name of a function. Rust's are longer only where generics are nested deeply.
+const FRAME_BYTES_MAX: usize = 1 << 10;
+
 /// The names of the guest's functions, from where it went wrong to where the user's code begins.
 fn backtrace(error: &wasmtime::Error) -> Backtrace {
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return Backtrace::default() };
     let names = backtrace.frames().iter().map(|frame| match frame.func_name() {
-        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        Some(name) => truncated(&format!("{:#}", rustc_demangle::demangle(name)), FRAME_BYTES_MAX).into_owned(),
         None => format!("function {} without a name", frame.func_index()),
     });
     Backtrace(tidy(names.collect()))

@@ -326,7 +326,7 @@ mod tests {
                 memory_bytes_max: 1 << 20,
                 fuel_max: Some(5),
                 wall_time_max: Some(Duration::from_millis(1500)),
-                disk_bytes_max: 1 << 30,
+                disk_bytes_max: Some(1 << 30),
                 network: vec!["*.example.com:443".parse().unwrap()],
             },
             env: BTreeMap::from([("K".into(), "V".into())]),

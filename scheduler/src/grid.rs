@@ -53,6 +53,8 @@ pub struct Grid {
     actions: Vec<Action>,
     /// Something happened that may leave a job short of what others have too much of.
     out_of_balance: bool,
+    /// Something happened after which a job may have no node left that would run it.
+    check_refusals: bool,
     /// Calls that lost their node and wait for another, since they were last counted.
     requeued: u64,
 }
@@ -100,6 +102,9 @@ impl Grid {
             }
             Event::Tick => self.time_went_by(),
         }
+        if std::mem::take(&mut self.check_refusals) {
+            self.end_refused();
+        }
         self.place();
         if std::mem::take(&mut self.out_of_balance) {
             self.rebalance();
@@ -139,6 +144,7 @@ impl Grid {
     fn node_leaving(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.leaving = true;
+        self.check_refusals = true;
         for job in self.jobs_on(id) {
             self.with_job(job, |grid, job| {
                 let slots = job.leases.get(&id).map_or(0, |lease| lease.slots);
@@ -149,6 +155,7 @@ impl Grid {
 
     fn node_left(&mut self, id: NodeId) {
         self.nodes.remove(&id);
+        self.check_refusals = true;
         self.adjust_ceilings();
         self.out_of_balance = true;
         for job in self.jobs_on(id) {
@@ -196,7 +203,8 @@ impl Grid {
 
     fn calls_reported(&mut self, job: &mut Job, node: NodeId, news: Vec<CallNews>) {
         let mut updates = Vec::with_capacity(news.len());
-        for news in news {
+        for mut news in news {
+            job.was_taken_on = true;
             if matches!(news.report, CallReport::Printed(..)) {
                 let sent = job.leases.get(&node).and_then(|lease| lease.sent.get(&news.index));
                 if sent.is_some_and(|sent| sent.attempt == news.attempt && sent.input.is_some()) {
@@ -206,6 +214,10 @@ impl Grid {
             }
             let here = job.leases.get_mut(&node).and_then(|lease| lease.end(self.now, news.index, news.attempt));
             let lost = matches!(news.report, CallReport::Ended { outcome: Outcome::Lost { .. }, .. });
+            if let (true, CallReport::Ended { usage, .. }) = (lost, &mut news.report) {
+                // It took nothing of what its user asked for.
+                *usage = Usage::default();
+            }
             let input = match here {
                 // It has ended elsewhere; this only makes its slot free.
                 Some(SentCall { input: None, .. }) => continue,
@@ -261,12 +273,27 @@ impl Grid {
 
     /// A node's operator does not allow what the job asks for. Nothing but a restart changes that, and then it is another node.
     fn node_refused(&mut self, job: &mut Job, node: NodeId, reason: String) {
-        job.avoid_for_good(node);
-        if self.nodes.keys().all(|node| job.is_refused_by(*node)) {
-            job.failed = Some(GridError::RefusedByPolicy { reason });
-            return;
-        }
+        job.avoid_for_good(node, reason);
+        self.check_refusals = true;
         self.give_up_lease(job, node);
+    }
+
+    /// Ends jobs that no node runs, because those that could refuse them. One that some node has taken on waits: it may be back.
+    fn end_refused(&mut self) {
+        let refused = self.jobs.values().filter(|job| !job.was_taken_on && self.is_refused_everywhere(job));
+        let refused: Vec<_> = refused.map(|job| (job.id, job.refusal.clone().unwrap_or_default())).collect();
+        for (id, reason) in refused {
+            if let Some(job) = self.jobs.remove(&id) {
+                self.end_job(job, Err(GridError::RefusedByPolicy { reason }));
+            }
+        }
+    }
+
+    /// Whether there are nodes that could run the job, and all of them refuse to.
+    fn is_refused_everywhere(&self, job: &Job) -> bool {
+        let slot = job.slot();
+        let mut fitting = self.nodes.iter().filter(|(_, node)| !node.leaving && node.could_fit(slot)).peekable();
+        fitting.peek().is_some() && fitting.all(|(id, _)| job.is_refused_by(*id))
     }
 
     /// Takes back what was sent to a node that has given the job up: none of it has begun.
@@ -414,6 +441,9 @@ impl Grid {
         let Some(largest) = self.largest_node() else {
             return "no node has joined the grid; start one with `burla-node --scheduler URL`".to_owned();
         };
+        if let Some(refusal) = job.refusal.as_ref().filter(|_| self.is_refused_everywhere(job)) {
+            return format!("no node that is there now runs it: {refusal}");
+        }
         if let Some(trouble) = job.trouble.as_ref().filter(|_| self.nodes.keys().all(|node| job.avoids(*node))) {
             return format!("every node had trouble with it and is tried again in a moment: {trouble}");
         }

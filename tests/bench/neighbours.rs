@@ -5,17 +5,18 @@
 //! ```
 //!
 //! All attacks of `tests/attacks/attacks.toml`, unless some are named. Bounded: 200 calls beside each, on one node of four slots;
-//! some two minutes for all, all on loopback.
+//! some two minutes for all, all on loopback. Each is compared with a quiet grid, and with one that has another honest client: what
+//! any client costs on this machine is not an attack's doing.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use burla::remote_parallel_map;
+use burla::{Grid, remote_parallel_map};
 use burla_attacks::{Attack, Target, prepared};
 use burla_test_guests::typed;
-use burla_tests::{LocalGrid, until};
+use burla_tests::LocalGrid;
 
 /// Calls beside each attack, one after another.
 const CALLS: usize = 200;
@@ -29,45 +30,57 @@ const TIME_MAX: Duration = Duration::from_secs(10);
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let is_wanted = |attack: &&Attack| wanted.is_empty() || wanted.contains(&attack.name);
-    let attacks: Vec<&Attack> = prepared().iter().filter(is_wanted).collect();
+    let attacks: Vec<Attack> = prepared().iter().filter(is_wanted).map(Attack::one_at_a_time).collect();
     assert!(!attacks.is_empty(), "none of these is in the list: {wanted:?}");
 
-    let mut grid = LocalGrid::start(0);
-    grid.add_node(&["--cpus", SLOTS]);
+    let mut local = LocalGrid::start(0);
+    // Where nothing was compiled yet: compiling is an attack, too.
+    let data = local.folder.path().join("data");
+    local.add_node_with_data(&["--cpus", SLOTS], &data);
+    let grid = local.grid.clone();
     // Nobody listens there.
-    let target = Target { grid: grid.grid.clone(), server: "127.0.0.1:1".to_owned(), patience: 1 };
+    let target = Target { grid: grid.clone(), server: "127.0.0.1:1".to_owned(), patience: 1 };
     // Compiled and warm before anything is measured.
     measure(&grid);
     let quiet = measure(&grid);
+    // What any other client costs, on a machine that has clients, scheduler and node together on few CPUs.
+    let (busy, honest_runs) = measure_beside(|| honest(&grid), &grid);
     println!("{CALLS} calls, one after another, i64 -> i64, on a node of {SLOTS} slots; times of a call in ms");
-    println!("{:<48}{:>10}{:>10}{:>10}{:>10}{:>10}", "beside", "median", "99 %", "ratio", "failed", "attacks");
-    show("nothing", &quiet, &quiet, 0);
-    for attack in attacks {
-        let (beside, runs) = measure_beside(attack, &grid, &target);
-        show(&attack.name, &beside, &quiet, runs);
+    let heads = ["median", "99 %", "to quiet", "to honest", "failed", "times"].map(|head| format!("{head:>10}"));
+    println!("{:<48}{}", "beside", heads.concat());
+    show("nothing", &quiet, [&quiet, &busy], 0);
+    show("another honest client", &busy, [&quiet, &busy], honest_runs);
+    for attack in &attacks {
+        let (beside, runs) = measure_beside(|| drop(attack.run(&target)), &grid);
+        show(&attack.name, &beside, [&quiet, &busy], runs);
     }
 }
 
-/// The same while the attack runs, again and again.
-fn measure_beside(attack: &Attack, grid: &LocalGrid, target: &Target) -> (Measured, u64) {
-    let (over, runs) = (AtomicBool::new(false), AtomicU64::new(0));
+fn honest(grid: &Grid) {
+    assert!(is_done(grid, 1), "an honest call failed");
+}
+
+/// Whether a call is done, and well.
+fn is_done(grid: &Grid, number: i64) -> bool {
+    let outputs = remote_parallel_map(typed::doubles, [number]).timeout(TIME_MAX).spinner(false).grid(grid).run();
+    outputs.is_ok_and(|outputs| outputs == [number * 2])
+}
+
+/// The same while something else runs, again and again, and how often that began. From the start: an attack on compiling is over
+/// once it was run.
+fn measure_beside(other: impl Fn() + Sync, grid: &Grid) -> (Measured, u64) {
+    let (over, begun) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                attack.run(target);
-                runs.fetch_add(1, Ordering::Relaxed);
+                begun.fetch_add(1, Ordering::Relaxed);
+                other();
             }
         });
-        until("the attack is under way", || runs.load(Ordering::Relaxed) > 0 || running(grid) > 0);
         let beside = measure(grid);
         over.store(true, Ordering::Relaxed);
-        (beside, runs.load(Ordering::Relaxed))
+        (beside, begun.load(Ordering::Relaxed))
     })
-}
-
-/// Calls that run on the grid.
-fn running(grid: &LocalGrid) -> u64 {
-    grid.grid.nodes().map(|nodes| nodes.iter().map(|node| node.running).sum::<u64>()).unwrap_or_default()
 }
 
 /// What calls took, and how many failed.
@@ -85,12 +98,11 @@ impl Measured {
     }
 }
 
-fn measure(grid: &LocalGrid) -> Measured {
+fn measure(grid: &Grid) -> Measured {
     let mut measured = Measured { times: Vec::new(), failed: 0 };
     for number in 0..CALLS as i64 {
         let started = Instant::now();
-        let outputs = remote_parallel_map(typed::doubles, [number]).timeout(TIME_MAX).spinner(false).grid(&grid.grid).run();
-        if outputs.is_ok_and(|outputs| outputs == [number * 2]) {
+        if is_done(grid, number) {
             measured.times.push(started.elapsed().as_secs_f64());
         } else {
             measured.failed += 1;
@@ -100,8 +112,8 @@ fn measure(grid: &LocalGrid) -> Measured {
     measured
 }
 
-fn show(beside: &str, measured: &Measured, quiet: &Measured, runs: u64) {
+fn show(beside: &str, measured: &Measured, baselines: [&Measured; 2], runs: u64) {
     let (median, rare) = (measured.milliseconds(0.5), measured.milliseconds(0.99));
-    let ratio = median / quiet.milliseconds(0.5);
-    println!("{beside:<48}{median:>10.2}{rare:>10.2}{ratio:>10.2}{:>10}{runs:>10}", measured.failed);
+    let [quiet, honest] = baselines.map(|baseline| median / baseline.milliseconds(0.5));
+    println!("{beside:<48}{median:>10.2}{rare:>10.2}{quiet:>10.2}{honest:>10.2}{:>10}{runs:>10}", measured.failed);
 }

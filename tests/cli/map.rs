@@ -1,6 +1,7 @@
 //! `map`, `up`, `nodes`, `jobs` and `cancel`.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
@@ -103,6 +104,85 @@ fn what_calls_print_goes_to_stderr_and_options_reach_them() {
     let mapped = map(&grid, &["spins", "--timeout", "0.2", "--max-parallelism", "1", "--name", "x"], "null\n");
     assert_exit(&mapped, 15);
     assert!(stderr(&mapped).contains("exceeded timeout of 0.2 s"), "{}", stderr(&mapped));
+}
+
+/// The lines of stdout as JSON.
+fn objects(output: &Output) -> Vec<Value> {
+    stdout(output).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn usage_is_told_of_each_call_and_of_all_together() {
+    let grid = LocalGrid::start(1);
+    let lines = "[1048576, 2097152]\n[2097152, 0]\n";
+    let sums = ["burla: 2 calls took ", " units of fuel; ", "; 3.0 MiB were written to files\n"];
+    let indexed = map(&grid, &["writes_and_holds", "--usage", "--indexed"], lines);
+    assert_exit(&indexed, 0);
+    let objects = objects(&indexed);
+    for (object, (held, written)) in objects.iter().zip([(2 << 20, 1 << 20), (0, 2 << 20)]) {
+        let usage = &object["usage"];
+        assert_eq!((&object["output"], &usage["disk_bytes_written"]), (&json!(held), &json!(written)));
+        assert!(usage["memory_bytes_peak"].as_u64().unwrap() > held, "{usage}");
+        assert!(usage["fuel"].as_u64().unwrap() > 0 && usage["seconds"].is_f64(), "{usage}");
+        assert_eq!(usage.as_object().unwrap().len(), 4, "{usage}");
+    }
+    assert_eq!(objects.len(), 2);
+    assert!(sums.iter().all(|part| stderr(&indexed).contains(part)), "{}", stderr(&indexed));
+    // Outputs alone have no room for it.
+    let plain = map(&grid, &["writes_and_holds", "--usage"], lines);
+    assert_exit(&plain, 0);
+    assert_eq!(stdout(&plain), "2097152\n0\n");
+    assert!(sums.iter().all(|part| stderr(&plain).contains(part)), "{}", stderr(&plain));
+    // The end of a job that a call ends.
+    let stopped = map(&grid, &["prints_and_may_fail", "--usage"], "3\n");
+    assert_exit(&stopped, 15);
+    let text = stderr(&stopped);
+    assert!(text.contains("burla: 1 calls took ") && text.contains("the call of line 1 failed"), "{text}");
+    // Not wanted, not told.
+    let silent = map(&grid, &["doubles", "--indexed"], "1\n");
+    assert_eq!((stdout(&silent).as_str(), stderr(&silent).as_str()), ("{\"line\":1,\"output\":2}\n", ""));
+}
+
+#[test]
+fn fuel_and_disk_bound_each_call() {
+    let grid = LocalGrid::start(1);
+    let options = ["computes", "--fuel", "5000", "--indexed", "--usage", "--keep-going"];
+    let exceeded = map(&grid, &options, "100000\n");
+    assert_exit(&exceeded, 15);
+    let objects = objects(&exceeded);
+    assert_eq!(objects[0]["error"]["kind"], json!("exceeded_fuel"), "{objects:?}");
+    assert_eq!(objects[0]["usage"]["fuel"], json!(5000), "{objects:?}");
+    // 16 MiB, which are 16,384 pieces of a KiB.
+    let filled = map(&grid, &["fills_its_disk", "--disk", "0.015625"], "null\n");
+    assert_exit(&filled, 0);
+    assert!(stdout(&filled).starts_with("[16384,"), "{}", stdout(&filled));
+    for [option, value] in [["--fuel", "0"], ["--disk", "0"], ["--disk", "1025"]] {
+        assert_exit(&map(&grid, &["doubles", option, value], "1\n"), 2);
+    }
+}
+
+#[test]
+fn a_call_reaches_what_was_granted() {
+    let mut grid = LocalGrid::start(0);
+    grid.add_node(&["--allow-private", "127.0.0.0/8"]);
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap().to_string();
+    // It ends with the test's process, at the latest.
+    std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        write!(stream, "you said: {line}").unwrap();
+    });
+    let line = json!([address, "hello"]).to_string();
+    assert_exit(&map(&grid, &["asks"], &line), 15);
+    let answered = map(&grid, &["asks", "--allow-network", "example.com:443", "--allow-network", &address], &line);
+    assert_exit(&answered, 0);
+    assert_eq!(stdout(&answered), "\"you said: hello\\n\"\n");
+
+    let refused = map(&grid, &["doubles", "--allow-network", "example.com"], "1\n");
+    assert_exit(&refused, 2);
+    assert!(stderr(&refused).contains("it has no port; give one, as in `api.example.com:443`"), "{}", stderr(&refused));
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn every_call_is_the_first_in_its_instance() {
 }
 
 #[test]
-fn every_call_has_an_empty_directory_and_leaves_none() {
+fn every_call_has_a_directory_with_nothing_but_tmp_and_leaves_none() {
     let grid = LocalGrid::start(1);
     let seen = remote_parallel_map(behaviour::uses_its_directory, 0..200).grid(&grid.grid).run().unwrap();
     for (number, (before, read, after)) in seen.into_iter().enumerate() {

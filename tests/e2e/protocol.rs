@@ -23,7 +23,7 @@ fn open(function: &str, digest: Digest) -> v1::OpenJob {
         memory_bytes_max: 1 << 30,
         fuel_max: None,
         wall_time_max: None,
-        disk_bytes_max: 1 << 30,
+        disk_bytes_max: None,
         network: vec![],
     };
     let work = Work { digest, function: function.to_owned(), limits, env: BTreeMap::new(), wants_output: true };

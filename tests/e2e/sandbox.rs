@@ -82,13 +82,17 @@ fn a_call_that_was_stopped_is_told_what_it_took_until_then() {
 fn func_cpu_below_one_is_a_share() {
     let grid = LocalGrid::start(1);
     let fuel = |cpus: f64| {
-        let job = remote_parallel_map(limits::computes_for, [1000]).func_cpu(cpus).grid(&grid.grid);
-        job.generator().unwrap().detailed().next().unwrap().unwrap().usage.fuel as f64
+        let on = grid.grid.clone();
+        std::thread::spawn(move || {
+            let job = remote_parallel_map(limits::computes_for, [1000]).func_cpu(cpus).grid(&on);
+            job.generator().unwrap().detailed().next().unwrap().unwrap().usage.fuel as f64
+        })
     };
-    let (whole, quarter) = (fuel(1.0), fuel(0.25));
-    // Alone on the node both times. How exact it is, is tested on the account (throttle.rs) and told in docs/performance.md; this
-    // only tells a limit from none on a machine that others use, too.
-    assert!(quarter < 0.5 * whole && quarter > 0.05 * whole, "{quarter} of {whole}");
+    // Both at the same time, beside whatever else this machine does. How exact it is, is tested on the account (throttle.rs); this
+    // only tells a limit from none.
+    let (whole, tenth) = (fuel(1.0), fuel(0.1));
+    let (whole, tenth) = (whole.join().unwrap(), tenth.join().unwrap());
+    assert!(tenth < 0.5 * whole && tenth > 0.0, "{tenth} of {whole}");
 }
 
 /// WASI's streams tell why a write failed when they are asked; the libc of Rust 1.95 does not ask, and says EIO.
@@ -182,6 +186,8 @@ fn a_job_that_asks_for_more_than_any_node_allows_is_told_which_setting_says_no()
     );
     let disk = refused(2.0, "api.example.com:443");
     assert!(disk.contains("`disk-per-call`"), "{disk}");
+    // Who does not ask gets what there is.
+    assert!(remote_parallel_map(limits::computes, [1]).grid(&grid.grid).run().is_ok());
     // Where another node allows it, that one runs it all.
     grid.add_node(&[]);
     let outputs = remote_parallel_map(limits::computes, 0..50).allow_network("api.example.org:443").grid(&grid.grid).run();

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,14 +26,17 @@ const DESCRIPTORS_MORE_MAX: usize = 32;
 /// Threads that a node may have more: some for work that blocks, which end ten seconds after they had any.
 const THREADS_MORE_MAX: usize = 8;
 
-/// Calls that run beside all attacks at once.
-const HONEST_CALLS: i64 = 50;
+/// Calls that run beside all attacks at once, at least: they go on until the last attack has ended.
+const HONEST_CALLS: usize = 50;
 
 /// How much longer calls may take when all attacks run at once, on two CPUs.
 const PATIENCE_AT_ONCE: u32 = 4;
 
 /// An honest call takes a millisecond. One that takes longer than this was harmed.
 const HONEST_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Its job waits for a slot as well, and for the grid to take and to answer it. One that takes longer than this never ends.
+const HONEST_JOB_TIME_MAX: Duration = Duration::from_secs(150);
 
 #[test]
 fn every_program_and_text_is_in_the_list() {
@@ -87,8 +91,9 @@ fn honest_calls_are_served_beside_all_attacks_at_once() {
     let attacks = prepared();
     guests();
     let mut grid = LocalGrid::without_nodes();
-    // A slot for each, however few CPUs there are.
-    grid.add_node(&["--cpus", "128"]);
+    // Where nothing was compiled yet, with a slot for each, however few CPUs there are.
+    let data = grid.folder.path().join("data");
+    grid.add_node_with_data(&["--cpus", "128"], &data);
     let server = Server::start();
     let target = Target { grid: grid.grid.clone(), server: server.address.clone(), patience: PATIENCE_AT_ONCE };
     honest_call(&grid).unwrap();
@@ -97,10 +102,12 @@ fn honest_calls_are_served_beside_all_attacks_at_once() {
     std::thread::scope(|scope| {
         let target = &target;
         let running: Vec<_> = attacks.iter().map(|attack| (attack, scope.spawn(move || attack.run(target)))).collect();
-        for number in 0..HONEST_CALLS {
+        let mut number = 0;
+        while number < HONEST_CALLS || running.iter().any(|(_, running)| !running.is_finished()) {
             if let Err(got) = honest_call(&grid) {
                 deviations.add(&format!("honest call {number}"), "done".to_owned(), got);
             }
+            number += 1;
         }
         for (attack, running) in running {
             deviations.look_at(attack, &running.join().unwrap());
@@ -117,12 +124,24 @@ fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What whoever shares the node wants: that a call is done.
+/// What whoever shares the node wants: that a call is done. Panics when its job does not end: nothing that follows would.
 fn honest_call(grid: &LocalGrid) -> Result<(), String> {
-    match remote_parallel_map(typed::doubles, [21]).timeout(HONEST_TIME_MAX).spinner(false).grid(&grid.grid).run() {
-        Ok(outputs) if outputs == [42] => Ok(()),
-        Ok(outputs) => Err(format!("it returned {outputs:?}")),
-        Err(error) => Err(error.to_string()),
+    let (sender, ended) = mpsc::channel();
+    let on = grid.grid.clone();
+    // A job that is stuck is left where it is, and ends with the test's process.
+    std::thread::spawn(move || {
+        let ran = remote_parallel_map(typed::doubles, [21]).timeout(HONEST_TIME_MAX).spinner(false).grid(&on).run();
+        let _ = sender.send(ran);
+    });
+    match ended.recv_timeout(HONEST_JOB_TIME_MAX) {
+        Ok(Ok(outputs)) if outputs == [42] => Ok(()),
+        Ok(Ok(outputs)) => Err(format!("it returned {outputs:?}")),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(RecvTimeoutError::Disconnected) => Err("its program panicked".to_owned()),
+        Err(RecvTimeoutError::Timeout) => {
+            let (scheduler, node) = (grid.scheduler.log(), grid.nodes[0].log());
+            panic!("an honest job had not ended after {HONEST_JOB_TIME_MAX:?}; the scheduler:\n{scheduler}\nthe node:\n{node}");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads what a component says of itself out of its bytes, without running it: its functions, and what it imports.
 
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{Encoding, KnownCustom, Name, NameSectionReader, Parser, Payload};
 
 use crate::{FUNCTION_SECTION, FunctionInfo};
 
@@ -78,6 +78,11 @@ impl Description {
                 Payload::CustomSection(section) if section.name() == FUNCTION_SECTION => {
                     description.functions.extend(read_functions(section.data())?);
                 }
+                Payload::CustomSection(section) => {
+                    if let KnownCustom::Name(names) = section.as_known() {
+                        check_names(names)?;
+                    }
+                }
                 _ => {}
             }
         }
@@ -106,6 +111,23 @@ impl Description {
     }
 }
 
+/// Bytes of the name of a function inside a component. A trap copies the names of up to twenty that were active; Rust's are some
+/// hundred letters long, and some thousand where generics are nested deeply.
+const FUNCTION_NAME_BYTES_MAX: usize = 64 << 10;
+
+/// Refuses names that no compiler gives. What cannot be read as names, nobody reads.
+fn check_names(names: NameSectionReader<'_>) -> Result<(), InvalidComponent> {
+    for name in names {
+        let Ok(name) = name else { return Ok(()) };
+        if let Name::Function(functions) = name
+            && functions.into_iter().flatten().any(|function| function.name.len() > FUNCTION_NAME_BYTES_MAX)
+        {
+            return Err(InvalidComponent::FunctionName);
+        }
+    }
+    Ok(())
+}
+
 fn read_functions(section: &[u8]) -> Result<Vec<FunctionInfo>, InvalidComponent> {
     let lines = section.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| serde_json::from_slice(line).map_err(InvalidComponent::FunctionSection)).collect()
@@ -120,6 +142,9 @@ pub enum InvalidComponent {
     /// WebAssembly of the older kind.
     #[error("the bytes are a core WebAssembly module, not a component: build for wasm32-wasip2")]
     CoreModule,
+    /// A function inside has a name that no compiler gives.
+    #[error("a function inside the component has a name of more than {} KiB", FUNCTION_NAME_BYTES_MAX >> 10)]
+    FunctionName,
     /// The list of functions is not what `#[burla::function]` writes.
     #[error("the component's list of functions (section `{FUNCTION_SECTION}`) is not readable")]
     FunctionSection(#[source] serde_json::Error),
@@ -136,6 +161,17 @@ mod tests {
         // The component preamble alone is an empty, valid component.
         let empty = Description::read(b"\0asm\x0d\0\x01\0").unwrap();
         assert!(!empty.exports_handler());
+    }
+
+    #[test]
+    fn names_that_no_compiler_gives_are_refused() {
+        let component = |bytes: usize| {
+            let name = "x".repeat(bytes);
+            let text = format!("(component (core module (func ${name})))");
+            wat::parse_str(text).unwrap()
+        };
+        assert!(Description::read(&component(1000)).is_ok());
+        assert!(matches!(Description::read(&component(FUNCTION_NAME_BYTES_MAX + 1)), Err(InvalidComponent::FunctionName)));
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub const MEMORY_BYTES_DEFAULT: u64 = 4 << 30;
 /// encoded and the decoded value.
 pub const LIMIT_PAYLOAD_BYTES_MAX: usize = 1 << 30;
 
-/// What a call may write to its directory where its user gave no `disk`.
+/// What a call may write to its directory where its user gave no `disk`, and its node does not give less.
 pub const DISK_BYTES_DEFAULT: u64 = 4 << 30;
 
 /// The most disk a call can ask for: what a few calls may take of a machine's.
@@ -32,9 +32,10 @@ pub const DISK_BYTES_MAX: u64 = 1 << 40;
 /// megabytes.
 pub const ENV_BYTES_MAX: usize = 1 << 20;
 
-/// The bytes of an environment: names and values together.
+/// The bytes of an environment: names and values together, and what each takes beside its letters.
 pub fn env_bytes(env: &BTreeMap<String, String>) -> usize {
-    env.iter().map(|(key, value)| key.len() + value.len()).sum()
+    const VARIABLE_BYTES: usize = 2 * size_of::<String>() + 16;
+    env.iter().map(|(key, value)| key.len() + value.len() + VARIABLE_BYTES).sum()
 }
 
 /// Bytes of a job's or a function's name.
@@ -51,8 +52,8 @@ pub struct Limits {
     pub fuel_max: Option<u64>,
     /// Wall clock from the call's start, sleeping and host calls included; `None` is no limit.
     pub wall_time_max: Option<Duration>,
-    /// Bytes that the files of the call's directory may take.
-    pub disk_bytes_max: u64,
+    /// Bytes that the files of the call's directory may take; `None` is what a node gives those that do not ask.
+    pub disk_bytes_max: Option<u64>,
     /// What it may reach over the network; nothing, where this is empty.
     pub network: Vec<NetworkGrant>,
 }

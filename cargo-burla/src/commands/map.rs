@@ -63,6 +63,7 @@ pub(super) fn map(arguments: &Map) -> Result<(), CommandError> {
             inputs,
             waiting: BTreeMap::new(),
             next: 0,
+            ended: 0,
             failed: 0,
             bytes: 0,
             unwritten: Vec::new(),
@@ -271,6 +272,8 @@ struct Outputs<'a> {
     waiting: BTreeMap<u64, Option<Vec<u8>>>,
     /// The position whose turn it is.
     next: u64,
+    /// Calls that have ended.
+    ended: u64,
     failed: u64,
     /// Bytes of all outputs so far.
     bytes: u64,
@@ -280,15 +283,28 @@ struct Outputs<'a> {
 }
 
 impl Outputs<'_> {
-    /// Prints everything, and says how many failed.
+    /// Prints everything, and says what it took, however it ended.
     async fn print(mut self, mut calls: RawCalls<Lines>) -> Result<(), CommandError> {
-        let (mut ended, mut bad_lines) = (0, 0);
+        let printed = self.print_all(&mut calls).await;
+        let usage = calls.usage();
+        // With it, its progress goes from the terminal.
+        drop(calls);
+        // One that failed before any call has ended took nothing worth telling.
+        if self.arguments.usage && (printed.is_ok() || self.ended > 0) {
+            super::tell(&format!("{} calls took {}", self.ended, usage_text(&usage)));
+        }
+        printed
+    }
+
+    /// Prints everything, and says how many failed.
+    async fn print_all(&mut self, calls: &mut RawCalls<Lines>) -> Result<(), CommandError> {
+        let mut bad_lines = 0;
         loop {
-            let next = std::future::poll_fn(|context| self.poll(&mut calls, context)).await?;
+            let next = std::future::poll_fn(|context| self.poll(calls, context)).await?;
             match next {
                 Next::Ended(end) => {
                     let Some(origin) = self.inputs.borrow_mut().calls.remove(&end.index) else { continue };
-                    ended += 1;
+                    self.ended += 1;
                     let text = self.text(origin.line, end)?;
                     self.keep(origin.position, text);
                 }
@@ -297,7 +313,7 @@ impl Outputs<'_> {
                     let object = error_object(origin.line, "bad_line", &reason, &[], None);
                     let error = CommandError::BadLine { line: origin.line, reason };
                     if !self.arguments.keep_going {
-                        self.write(&calls)?;
+                        self.write(calls)?;
                         return Err(error);
                     }
                     error.tell();
@@ -306,18 +322,15 @@ impl Outputs<'_> {
                 Next::End => break,
             }
             if self.unwritten.len() >= OUTPUT_BYTES {
-                self.write(&calls)?;
+                self.write(calls)?;
             }
             if !self.arguments.as_finished {
-                let mean = self.bytes / ended.max(1);
+                let mean = self.bytes / self.ended.max(1);
                 let ahead_max = (WAITING_BYTES_MAX / mean.max(1)).clamp(AHEAD_MIN, AHEAD_MAX);
                 calls.hold_inputs(self.inputs.borrow().taken - self.next > ahead_max);
             }
         }
-        self.write(&calls)?;
-        if self.arguments.usage {
-            super::tell(&format!("{ended} calls took {}", usage_text(&calls.usage())));
-        }
+        self.write(calls)?;
         if self.failed > 0 || bad_lines > 0 {
             return Err(CommandError::SomeFailed { failed: self.failed, bad_lines });
         }

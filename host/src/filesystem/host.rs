@@ -331,6 +331,6 @@ fn without_sync(flags: DescriptorFlags) -> DescriptorFlags {
 }
 
 /// Whether this thread has others that can take over what else waits for it.
-fn can_let_others_go() -> bool {
+pub(crate) fn can_let_others_go() -> bool {
     Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }

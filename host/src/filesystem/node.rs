@@ -44,7 +44,7 @@ impl NodeFiles {
     }
 
     /// One of them, if there is one left.
-    pub(super) fn take(self: &Arc<Self>) -> Option<NodeFile> {
+    pub(crate) fn take(self: &Arc<Self>) -> Option<NodeFile> {
         let fits = |open: usize| (open < self.capacity).then_some(open + 1);
         self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).ok()?;
         Some(NodeFile(Arc::clone(self)))
@@ -53,7 +53,7 @@ impl NodeFiles {
 
 /// One of the node's open files, until this is dropped.
 #[derive(Debug)]
-pub(super) struct NodeFile(Arc<NodeFiles>);
+pub(crate) struct NodeFile(Arc<NodeFiles>);
 
 impl Drop for NodeFile {
     fn drop(&mut self) {

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use burla_types::{NetworkGrant, host_name, text::truncated};
 use wasmtime_wasi::sockets::SocketAddrUse;
 
-use super::policy::{IN_PRIVATE_RANGE, NetworkPolicy};
+use super::lookups::Lookups;
+use super::policy::NetworkPolicy;
+use crate::filesystem::{NodeFile, NodeFiles};
 
 /// Addresses of names that are remembered in one call; the oldest is forgotten for the newest. A program connects soon after it
 /// looked up a name, so this is for those that look up a thousand first.
@@ -24,14 +26,16 @@ const DENIALS_MAX: usize = 8;
 /// What is kept of a name that is none; a real one has 253 bytes at most.
 const HOST_BYTES_MAX: usize = 256;
 
-/// Sockets that one call may have open, and besides them connections for its HTTP requests: more than browsers open, and few
-/// enough that a node's descriptors last for all its calls.
-pub(super) const SOCKETS_MAX: usize = 64;
+/// Sockets that one call may have open, and besides them connections for its HTTP requests: more than browsers open to a server.
+/// Each may hold 300 KiB of buffers, so that those of both are less than 10 MiB.
+pub(super) const SOCKETS_MAX: usize = 16;
 
 /// The grants of one call, the node's policy, and what has become of them.
 pub(super) struct Access {
     grants: Arc<[NetworkGrant]>,
     policy: Arc<NetworkPolicy>,
+    files: Arc<NodeFiles>,
+    lookups: Arc<Lookups>,
     requests: AtomicUsize,
     seen: Mutex<Seen>,
 }
@@ -71,12 +75,27 @@ impl Host {
 }
 
 impl Access {
-    pub(super) fn new(grants: Arc<[NetworkGrant]>, policy: Arc<NetworkPolicy>) -> Self {
-        Self { grants, policy, requests: AtomicUsize::new(0), seen: Mutex::default() }
+    pub(super) fn new(
+        grants: Arc<[NetworkGrant]>,
+        policy: Arc<NetworkPolicy>,
+        files: Arc<NodeFiles>,
+        lookups: Arc<Lookups>,
+    ) -> Self {
+        Self { grants, policy, files, lookups, requests: AtomicUsize::new(0), seen: Mutex::default() }
     }
 
     pub(super) fn has_grants(&self) -> bool {
         !self.grants.is_empty()
+    }
+
+    /// The lookups of all calls.
+    pub(super) fn lookups(&self) -> &Lookups {
+        &self.lookups
+    }
+
+    /// What a connection counts for among the node's open files, if there is one left.
+    pub(super) fn take_file(&self) -> Option<NodeFile> {
+        self.files.take()
     }
 
     /// Whether the call may look up this host. An address is judged when it is connected to, since only then its port is known.
@@ -121,7 +140,8 @@ impl Access {
     fn allow_connect(&self, address: SocketAddr) -> bool {
         let (ip, port) = (address.ip().to_canonical(), address.port());
         if !self.opens(ip) {
-            self.deny(format!("{}: {IN_PRIVATE_RANGE}", Host::Address(ip).with_port(&port.to_string())));
+            let closed = self.policy.why_closed(ip);
+            self.deny(format!("{}: {closed}", Host::Address(ip).with_port(&port.to_string())));
             return false;
         }
         if self.grants.iter().any(|grant| grant.allows_address(ip, port)) {
@@ -160,7 +180,7 @@ impl Access {
 
     /// A granted name leads to addresses that are not open, of which this is one, and to no other.
     pub(super) fn deny_private(&self, name: &str, address: IpAddr) {
-        self.deny(format!("{name}: leads to {address}, {IN_PRIVATE_RANGE}"));
+        self.deny(format!("{name}: leads to {address}, {}", self.policy.why_closed(address)));
     }
 
     /// The guest wants to look up what is no name.
@@ -193,22 +213,37 @@ impl Access {
     }
 }
 
-/// One of the connections that a call may have open for requests. Held for as long as it takes a descriptor, or a thread that looks
-/// up a name for it.
-pub(super) struct RequestSlot(Arc<Access>);
+/// One of the connections that a call may have open for requests, and one of the node's files. Held for as long as it takes a
+/// descriptor, a thread that looks up a name for it, or memory for a body that is not read yet.
+pub(super) struct RequestSlot {
+    access: Arc<Access>,
+    _file: NodeFile,
+}
 
 impl RequestSlot {
     /// Takes one, if there is one left.
     pub(super) fn take(access: &Arc<Access>) -> Option<Self> {
+        let file = access.take_file()?;
         let one_more = |open: usize| (open < SOCKETS_MAX).then_some(open + 1);
         access.requests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok()?;
-        Some(Self(Arc::clone(access)))
+        Some(Self { access: Arc::clone(access), _file: file })
     }
 }
 
 impl Drop for RequestSlot {
     fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+        self.access.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+impl Access {
+    /// With these grants and open ranges, on a node of its own that may have so many files open.
+    pub(super) fn of(grants: &[&str], private: &[&str], files_max: usize) -> Self {
+        let policy =
+            NetworkPolicy { private: private.iter().map(|text| text.parse().unwrap()).collect(), ..NetworkPolicy::default() };
+        let grants = grants.iter().map(|text| text.parse().unwrap()).collect();
+        Self::new(grants, Arc::new(policy), Arc::new(NodeFiles::new(files_max)), Arc::default())
     }
 }
 
@@ -217,9 +252,7 @@ mod tests {
     use super::*;
 
     fn access(grants: &[&str], private: &[&str]) -> Access {
-        let policy =
-            NetworkPolicy { private: private.iter().map(|text| text.parse().unwrap()).collect(), ..NetworkPolicy::default() };
-        Access::new(grants.iter().map(|text| text.parse().unwrap()).collect(), Arc::new(policy))
+        Access::of(grants, private, 1024)
     }
 
     fn connect(access: &Access, address: &str) -> bool {
@@ -338,5 +371,18 @@ mod tests {
         assert!(RequestSlot::take(&access).is_none());
         slots.pop();
         assert!(RequestSlot::take(&access).is_some());
+    }
+
+    #[test]
+    fn connections_are_files_of_the_node() {
+        let access = Arc::new(Access::of(&[], &[], 2));
+        let file = access.take_file().unwrap();
+        let slot = RequestSlot::take(&access).unwrap();
+        assert!(RequestSlot::take(&access).is_none() && access.take_file().is_none());
+        drop(slot);
+        assert!(access.take_file().is_some());
+        drop(file);
+        let slots: Vec<_> = (0..2).map(|_| RequestSlot::take(&access).unwrap()).collect();
+        assert_eq!(slots.len(), access.requests.load(Ordering::Relaxed));
     }
 }

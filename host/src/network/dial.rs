@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use http::Uri;
 use http::uri::Scheme;
@@ -17,9 +16,7 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use wasmtime_wasi_http::Error;
 
 use super::access::{Access, Host, RequestSlot};
-
-/// The longest that a name is looked up for. The system's resolver gives up after 5 to 30 seconds, and tries again before.
-const LOOKUP_TIME_MAX: Duration = Duration::from_secs(30);
+use super::lookups::{LOOKUP_TIME_MAX, Lookups};
 
 /// TLS to servers, which have to be certified by who browsers trust. Made at the first request that needs it: it takes a
 /// millisecond.
@@ -76,7 +73,7 @@ impl Destination {
     pub(super) async fn connect(&self, access: &Access, slot: RequestSlot) -> Result<(Box<dyn Stream>, RequestSlot), Error> {
         let (found, slot) = match &self.host {
             Host::Address(address) => (vec![*address], slot),
-            Host::Name(name) => look_up(Arc::clone(name), slot).await?,
+            Host::Name(name) => look_up(access.lookups(), Arc::clone(name), slot).await?,
         };
         let open: Vec<SocketAddr> =
             found.iter().filter(|&&ip| access.opens(ip)).map(|&ip| SocketAddr::new(ip, self.port)).collect();
@@ -107,9 +104,11 @@ impl Destination {
     }
 }
 
-/// Looks up a name, on a thread that keeps the slot until the system answers.
-async fn look_up(name: Arc<str>, slot: RequestSlot) -> Result<(Vec<IpAddr>, RequestSlot), Error> {
+/// Looks up a name, on a thread that keeps the slot, and counts among the node's lookups, until the system answers.
+async fn look_up(lookups: &Lookups, name: Arc<str>, slot: RequestSlot) -> Result<(Vec<IpAddr>, RequestSlot), Error> {
+    let permit = tokio::time::timeout(LOOKUP_TIME_MAX, lookups.take()).await.map_err(|_| Error::DnsTimeout)?;
     let asking = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
         let found = (&*name, 0_u16).to_socket_addrs();
         (found.map(|found| found.map(|address| address.ip().to_canonical()).collect::<Vec<_>>()), slot)
     });
@@ -150,7 +149,6 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    use super::super::NetworkPolicy;
     use super::*;
 
     fn destination(url: &str) -> Option<Destination> {
@@ -181,9 +179,7 @@ mod tests {
     }
 
     fn access(private: &[&str]) -> Arc<Access> {
-        let private = private.iter().map(|text| text.parse().unwrap()).collect();
-        let policy = NetworkPolicy { private, ..NetworkPolicy::default() };
-        Arc::new(Access::new(Arc::default(), Arc::new(policy)))
+        Arc::new(Access::of(&[], private, 1024))
     }
 
     async fn connect(access: &Arc<Access>, url: &str) -> Result<Box<dyn Stream>, Error> {

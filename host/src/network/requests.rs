@@ -34,6 +34,10 @@ const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// How much of a request's body a guest may write at once. Two of these wait at most, and then the guest does.
 const BODY_CHUNK_BYTES_MAX: usize = 64 << 10;
 
+/// The same of a call without grants, which is charged for none of it and can send none of it. More than std and the bindings write
+/// at once.
+const UNGRANTED_BODY_CHUNK_BYTES_MAX: usize = 8 << 10;
+
 /// Reads and writes a connection for as long as its response is wanted.
 type Worker = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
@@ -46,6 +50,16 @@ impl Requests {
     pub(super) fn new(access: Arc<Access>) -> Self {
         Self { access }
     }
+
+    /// Whether the call may send this now: where it goes, and the slot that it takes.
+    fn admit(&self, request: &Request<WasiBody>) -> Result<(Destination, RequestSlot), Error> {
+        let destination = Destination::of(request.uri())?;
+        if !self.access.allow_request(&destination.host, destination.port) {
+            return Err(Error::HttpRequestDenied);
+        }
+        let slot = RequestSlot::take(&self.access).ok_or(Error::ConnectionLimitReached)?;
+        Ok((destination, slot))
+    }
 }
 
 impl WasiHttpHooks for Requests {
@@ -55,25 +69,31 @@ impl WasiHttpHooks for Requests {
         options: Option<RequestOptions>,
         _response_error: Worker,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Worker), Error>> + Send> {
-        Box::new(send(Arc::clone(&self.access), request, options.unwrap_or_default()))
+        // Now and not when the future is first polled: what has to wait for a slot is not kept meanwhile.
+        match self.admit(&request) {
+            Ok((destination, slot)) => {
+                Box::new(send(Arc::clone(&self.access), destination, slot, request, options.unwrap_or_default()))
+            }
+            Err(error) => {
+                let refused: Result<(Response<WasiBody>, Worker), Error> = Err(error);
+                Box::new(std::future::ready(refused))
+            }
+        }
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        BODY_CHUNK_BYTES_MAX
+        if self.access.has_grants() { BODY_CHUNK_BYTES_MAX } else { UNGRANTED_BODY_CHUNK_BYTES_MAX }
     }
 }
 
 /// Sends one request, and returns the response with what reads the rest of it.
 async fn send(
     access: Arc<Access>,
+    destination: Destination,
+    slot: RequestSlot,
     mut request: Request<WasiBody>,
     options: RequestOptions,
 ) -> Result<(Response<WasiBody>, Worker), Error> {
-    let destination = Destination::of(request.uri())?;
-    if !access.allow_request(&destination.host, destination.port) {
-        return Err(Error::HttpRequestDenied);
-    }
-    let slot = RequestSlot::take(&access).ok_or(Error::ConnectionLimitReached)?;
     let connecting = timeout(wait(options.connect_timeout), destination.connect(&access, slot));
     let (stream, slot) = connecting.await.map_err(|_| Error::ConnectionTimeout)??;
     let mut builder = http1::Builder::new();
@@ -99,7 +119,8 @@ async fn send(
     };
     let response = response.map_err(|_| Error::ConnectionReadTimeout)?.map_err(failed)?;
     let between_frames_max = wait(options.between_bytes_timeout);
-    let response = response.map(|incoming| WasiBody::new(TimedBody::new(incoming, between_frames_max)));
+    let slot = Arc::new(slot);
+    let response = response.map(|incoming| WasiBody::new(TimedBody::new(incoming, between_frames_max, Arc::clone(&slot))));
     let worker: Worker = Box::new(async move {
         if !ended && let Err(error) = connection.await {
             // Who reads the body is told of it there.
@@ -121,11 +142,14 @@ struct TimedBody {
     incoming: Incoming,
     silence_max: Duration,
     silence: Pin<Box<Sleep>>,
+    /// A part of the body may wait to be read when the connection is long over. Who reads it drops it at its end.
+    _slot: Option<Arc<RequestSlot>>,
 }
 
 impl TimedBody {
-    fn new(incoming: Incoming, silence_max: Duration) -> Self {
-        Self { incoming, silence_max, silence: Box::pin(tokio::time::sleep(silence_max)) }
+    fn new(incoming: Incoming, silence_max: Duration, slot: Arc<RequestSlot>) -> Self {
+        let slot = (!incoming.is_end_stream()).then_some(slot);
+        Self { incoming, silence_max, silence: Box::pin(tokio::time::sleep(silence_max)), _slot: slot }
     }
 }
 
@@ -181,7 +205,6 @@ mod tests {
     use tokio::sync::oneshot;
     use tokio::task::JoinHandle;
 
-    use super::super::NetworkPolicy;
     use super::super::access::SOCKETS_MAX;
     use super::*;
 
@@ -222,10 +245,7 @@ mod tests {
     }
 
     fn requests(grants: &[&str], private: &[&str]) -> Requests {
-        let private = private.iter().map(|text| text.parse().unwrap()).collect();
-        let policy = NetworkPolicy { private, ..NetworkPolicy::default() };
-        let grants = grants.iter().map(|text| text.parse().unwrap()).collect();
-        Requests::new(Arc::new(Access::new(grants, Arc::new(policy))))
+        Requests::new(Arc::new(Access::of(grants, private, 1024)))
     }
 
     const LOOPBACK: &[&str] = &["127.0.0.0/8", "::1/128"];

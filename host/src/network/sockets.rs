@@ -14,10 +14,13 @@ use wasmtime_wasi::p2::{DynPollable, SocketError, SocketResult, TcpSocket};
 use wasmtime_wasi::sockets::WasiSocketsCtxView;
 
 use super::access::{Access, Host, SOCKETS_MAX};
+use super::lookups::UnderWay;
+use crate::filesystem::NodeFile;
 
 /// Lookups of one call that may be under way. Each takes a thread until the system's resolver answers, and cannot be stopped: one
-/// that the guest gives up counts until then, or a guest that starts and drops them would take all threads there are.
-const LOOKUPS_MAX: usize = 64;
+/// that the guest gives up counts until then, or a guest that starts and drops them would take all threads there are. A quarter of
+/// what all calls may have together.
+const LOOKUPS_MAX: usize = 16;
 
 /// A name that is being looked up, or whose addresses are being told.
 pub(super) struct Lookup {
@@ -29,6 +32,7 @@ pub(super) struct Lookup {
     /// An address that is not open.
     withheld: Option<IpAddr>,
     given_up: bool,
+    under_way: UnderWay,
 }
 
 /// The part of a sandbox that sockets and names need.
@@ -36,6 +40,7 @@ pub(crate) struct SocketsView<'a> {
     pub(super) wasi: WasiSocketsCtxView<'a>,
     pub(super) access: &'a Access,
     pub(super) lookups: &'a mut Vec<Lookup>,
+    pub(super) open: &'a mut Vec<NodeFile>,
 }
 
 /// Tells the linker of [`SocketsView`].
@@ -80,12 +85,21 @@ impl ip_name_lookup::Host for SocketsView<'_> {
             return Err(ErrorCode::TemporaryResolverFailure.into());
         }
         // What was judged is looked up, and not what was given: wasmtime reads names more freely.
-        let (name, text) = match host {
-            Host::Address(address) => (None, address.to_string()),
-            Host::Name(name) => (Some(Arc::clone(&name)), name.to_string()),
+        let (name, text, mut under_way) = match host {
+            Host::Address(address) => (None, address.to_string(), UnderWay::default()),
+            Host::Name(name) => {
+                let permit = self.access.lookups().try_take().ok_or(ErrorCode::TemporaryResolverFailure)?;
+                (Some(Arc::clone(&name)), name.to_string(), UnderWay::new(permit))
+            }
         };
-        let stream = ip_name_lookup::Host::resolve_addresses(&mut self.wasi, network, text)?;
-        let lookup = Lookup { stream: stream.rep(), name, told_any: false, withheld: None, given_up: false };
+        let stream = ip_name_lookup::Host::resolve_addresses(&mut self.wasi, network, text);
+        if let Err(error) = &stream
+            && error.downcast_ref().is_some()
+        {
+            under_way.ended();
+        }
+        let stream = stream?;
+        let lookup = Lookup { stream: stream.rep(), name, told_any: false, withheld: None, given_up: false, under_way };
         self.lookups.push(lookup);
         Ok(stream)
     }
@@ -95,8 +109,14 @@ impl HostResolveAddressStream for SocketsView<'_> {
     fn resolve_next_address(&mut self, stream: Resource<ResolveAddressStream>) -> SocketResult<Option<IpAddress>> {
         let number = stream.rep();
         loop {
-            let next = self.wasi.resolve_next_address(Resource::new_borrow(number))?;
-            let Some(lookup) = self.lookups.iter_mut().find(|lookup| lookup.stream == number) else { return Ok(None) };
+            let next = self.wasi.resolve_next_address(Resource::new_borrow(number));
+            let Some(lookup) = self.lookups.iter_mut().find(|lookup| lookup.stream == number) else {
+                return next.map(|_| None);
+            };
+            if !would_block(&next) {
+                lookup.under_way.ended();
+            }
+            let next = next?;
             // An address is judged when it is connected to.
             let Some(name) = &lookup.name else { return Ok(next) };
             match next {
@@ -139,14 +159,14 @@ impl SocketsView<'_> {
     /// Drops the streams that the guest has dropped, but for those whose lookup is still under way.
     fn drop_given_up(&mut self) {
         let wasi = &mut self.wasi;
-        self.lookups.retain(|lookup| {
+        self.lookups.retain_mut(|lookup| {
             if !lookup.given_up {
                 return true;
             }
-            let under_way = match wasi.resolve_next_address(Resource::new_borrow(lookup.stream)) {
-                Ok(_) => false,
-                Err(error) => matches!(error.downcast_ref(), Some(ErrorCode::WouldBlock)),
-            };
+            let under_way = would_block(&wasi.resolve_next_address(Resource::new_borrow(lookup.stream)));
+            if !under_way {
+                lookup.under_way.ended();
+            }
             // What the guest still waits for cannot be dropped, and is as soon as it no longer does.
             under_way || HostResolveAddressStream::drop(&mut *wasi, Resource::new_own(lookup.stream)).is_err()
         });
@@ -160,11 +180,20 @@ impl tcp_create_socket::Host for SocketsView<'_> {
             return Err(ErrorCode::AccessDenied.into());
         }
         let open = self.wasi.table.iter_mut().filter(|resource| resource.is::<TcpSocket>()).count();
+        self.open.truncate(open);
         if open >= SOCKETS_MAX {
             return Err(ErrorCode::NewSocketLimit.into());
         }
-        tcp_create_socket::Host::create_tcp_socket(&mut self.wasi, family)
+        let file = self.access.take_file().ok_or(ErrorCode::NewSocketLimit)?;
+        let socket = tcp_create_socket::Host::create_tcp_socket(&mut self.wasi, family)?;
+        self.open.push(file);
+        Ok(socket)
     }
+}
+
+/// Whether a name is still being looked up.
+fn would_block(next: &SocketResult<Option<IpAddress>>) -> bool {
+    matches!(next, Err(error) if matches!(error.downcast_ref(), Some(ErrorCode::WouldBlock)))
 }
 
 fn ip_of(address: &IpAddress) -> IpAddr {
@@ -185,7 +214,7 @@ mod tests {
     use wasmtime_wasi::p2::bindings::sockets::instance_network;
     use wasmtime_wasi::sockets::SocketAddrUse;
 
-    use super::super::{Network, NetworkPolicy};
+    use super::super::Network;
     use super::*;
 
     struct Guest {
@@ -196,10 +225,7 @@ mod tests {
 
     impl Guest {
         fn new(grants: &[&str], private: &[&str]) -> Self {
-            let private = private.iter().map(|text| text.parse().unwrap()).collect();
-            let policy = NetworkPolicy { private, ..NetworkPolicy::default() };
-            let grants = grants.iter().map(|text| text.parse().unwrap()).collect();
-            let network = Network::new(grants, Arc::new(policy));
+            let network = Network::of(grants, private);
             let mut builder = WasiCtx::builder();
             network.configure(&mut builder);
             Self { wasi: builder.build(), table: ResourceTable::new(), network }
@@ -309,8 +335,11 @@ mod tests {
         let mut guest = Guest::new(&["127.0.0.1:80"], LOOPBACK);
         let mut sockets: Vec<_> = (0..SOCKETS_MAX).map(|_| guest.make_socket().unwrap()).collect();
         assert!(matches!(guest.make_socket(), Err(ErrorCode::NewSocketLimit)));
+        assert_eq!(guest.network.open_sockets.len(), SOCKETS_MAX);
+        guest.table.delete(sockets.pop().unwrap()).unwrap();
         guest.table.delete(sockets.pop().unwrap()).unwrap();
         assert!(guest.make_socket().is_ok());
+        assert_eq!(guest.network.open_sockets.len(), SOCKETS_MAX - 1);
     }
 
     #[tokio::test]

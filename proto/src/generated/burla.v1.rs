@@ -54,8 +54,9 @@ pub struct Limits {
     pub wall_time_max_ms: ::core::option::Option<u64>,
     #[prost(uint64, tag = "4")]
     pub cpu_millis_max: u64,
-    #[prost(uint64, tag = "5")]
-    pub disk_bytes_max: u64,
+    /// Absent where the user gave none.
+    #[prost(uint64, optional, tag = "5")]
+    pub disk_bytes_max: ::core::option::Option<u64>,
     /// What a call may reach over the network, each as `host:port`; at most 64.
     #[prost(string, repeated, tag = "6")]
     pub network: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
@@ -108,7 +109,7 @@ pub struct Usage {
     #[prost(uint64, tag = "4")]
     pub disk_written_bytes: u64,
 }
-/// Whole lines that a call printed; only the last of a call may lack its newline, and a piece of a line longer than 1 MiB.
+/// Whole lines that a call printed; only the last of a call may lack its newline, and a piece of a line longer than 256 KiB.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Printed {
     #[prost(bool, tag = "1")]

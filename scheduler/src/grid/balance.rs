@@ -8,6 +8,7 @@ use burla_types::{JobId, NodeId, Resources};
 use super::Grid;
 use super::event::{Action, ClientUpdate, NodeCommand};
 use super::job::Job;
+use super::node::Node;
 use super::placement::{Holding, Place, Wish, place, rebalance};
 
 /// How long a job keeps a slot before it has to let one that has none have a turn. Short enough for a small job not to notice the
@@ -136,7 +137,8 @@ impl Grid {
             return;
         }
         let slot = job.slot();
-        let room = || self.nodes.iter().any(|(id, node)| !node.leaving && node.room(*id).free.slots_of(slot) > 0);
+        let has_room = |id: &NodeId, node: &Node| !node.leaving && node.room(*id).free.slots_of(slot) > 0;
+        let room = || self.nodes.iter().any(|(id, node)| has_room(id, node) && !job.is_refused_by(*id));
         // This one is taken out while it is looked at.
         let others = self.jobs.values().any(|other| other.slots_held() > 0);
         if !others && !room() {

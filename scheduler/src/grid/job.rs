@@ -57,6 +57,10 @@ pub(crate) struct Job {
     /// What the last trouble was, and how many there were since a call last ended.
     pub(crate) trouble: Option<String>,
     pub(crate) troubles: u32,
+    /// What the last node said that refused it.
+    pub(crate) refusal: Option<String>,
+    /// Whether a node has told anything of its calls, and so has not refused it.
+    pub(crate) was_taken_on: bool,
     /// Why it cannot go on.
     pub(crate) failed: Option<GridError>,
     /// Open calls that were sent to a node which was lost since: of these, late news may come.
@@ -94,6 +98,8 @@ impl Job {
             avoided: BTreeMap::new(),
             trouble: None,
             troubles: 0,
+            refusal: None,
+            was_taken_on: false,
             failed: None,
             reopened: HashSet::new(),
             pending: VecDeque::new(),
@@ -171,7 +177,8 @@ impl Job {
 
     /// Keeps off a node for a while.
     pub(crate) fn avoid(&mut self, node: NodeId, until: Timestamp, trouble: String) {
-        self.avoided.insert(node, until);
+        let avoided = self.avoided.entry(node).or_insert(until);
+        *avoided = until.max(*avoided);
         self.trouble = Some(trouble);
         self.troubles += 1;
     }
@@ -182,8 +189,9 @@ impl Job {
     }
 
     /// Keeps off a node whose operator does not allow what the job asks for.
-    pub(crate) fn avoid_for_good(&mut self, node: NodeId) {
+    pub(crate) fn avoid_for_good(&mut self, node: NodeId, refusal: String) {
         self.avoided.insert(node, NEVER);
+        self.refusal = Some(refusal);
     }
 
     /// Whether the node refused the job.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use burla_proto::convert::{self, Work};
+use burla_proto::convert::{self, InvalidMessage, Work};
 use burla_proto::v1::{
     self, list_jobs_response, list_nodes_response, map_request::Request as MapRequestKind,
     map_response::Response as MapResponseKind,
@@ -157,8 +157,9 @@ fn job(it: JobOverview) -> list_jobs_response::Job {
 }
 
 fn job_spec(open: v1::OpenJob) -> Result<JobSpec, &'static str> {
+    let malformed = |InvalidMessage(reason)| reason;
     let work = open.work.ok_or("a job without work")?;
-    let work = Work::try_from(work).map_err(|_| "a job whose work is malformed")?;
+    let work = Work::try_from(work).map_err(malformed)?;
     // The client checks these with better words; this is for clients that are not ours.
     if !(u64::from(CPU_MILLIS_MIN)..=u64::from(CPU_MILLIS_MAX)).contains(&open.cpu_millis) {
         return Err("func_cpu is not within 0.01 and 32");
@@ -176,11 +177,11 @@ fn job_spec(open: v1::OpenJob) -> Result<JobSpec, &'static str> {
     if open.name.len().max(work.function.len()) > NAME_BYTES_MAX {
         return Err("a name is longer than 4096 bytes");
     }
-    if work.limits.disk_bytes_max > DISK_BYTES_MAX {
-        return Err("disk is above 1024 GiB");
+    if work.limits.disk_bytes_max.is_some_and(|bytes| bytes == 0 || bytes > DISK_BYTES_MAX) {
+        return Err("disk is not above 0 and up to 1024 GiB");
     }
-    if work.limits.cpu_millis_max > open.cpu_millis {
-        return Err("a call may use more CPUs than are reserved for it");
+    if !(u64::from(CPU_MILLIS_MIN)..=open.cpu_millis).contains(&work.limits.cpu_millis_max) {
+        return Err("a call may use less than 0.01 CPUs, or more than are reserved for it");
     }
     if open.max_parallelism == Some(0) {
         return Err("max_parallelism is 0");

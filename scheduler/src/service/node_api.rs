@@ -10,7 +10,8 @@ use burla_proto::v1::{
     scheduler_message::Message as ToNode,
 };
 use burla_proto::{COMPONENT_CHUNK_BYTES, status};
-use burla_types::{Attempt, GridError, NodeId, Resources};
+use burla_types::text::truncated;
+use burla_types::{Attempt, GridError, NAME_BYTES_MAX, NodeId, Resources};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -45,6 +46,9 @@ impl v1::node_api_server::NodeApi for NodeService {
         let version = hello.node.as_ref().map(|node| node.version.clone()).unwrap_or_default();
         let protocol = agree(hello.node)?;
         let capacity: Resources = hello.capacity.ok_or_else(|| refuse("a node without capacity"))?.into();
+        if hello.name.len().max(version.len()) > NAME_BYTES_MAX {
+            return Err(refuse("a node whose name or version is longer than 4096 bytes"));
+        }
         if !is_plausible(capacity, hello.calls_max) {
             return Err(refuse("a node with more CPUs, memory or calls than any machine has"));
         }
@@ -106,15 +110,19 @@ async fn listen(driver: DriverHandle, node: NodeId, mut messages: Streaming<v1::
     let _ = driver.tell(Event::NodeLeft(node)).await;
 }
 
+/// What is passed on of why a node cannot run a job: it is for people, and travels in headers.
+const REASON_BYTES_MAX: usize = 2 << 10;
+
 fn event(node: NodeId, message: v1::NodeMessage) -> Result<Event, InvalidMessage> {
     match message.message.ok_or(InvalidMessage("an empty message"))? {
         FromNode::Hello(_) => Err(InvalidMessage("a second hello")),
         FromNode::Unusable(unusable) => {
             let job = convert::job_id(&unusable.job_id)?;
+            let reason = truncated(&unusable.reason, REASON_BYTES_MAX).into_owned();
             Ok(match unusable.blame() {
-                Blame::Component => Event::JobFailed(job, GridError::InvalidComponent { reason: unusable.reason }),
-                Blame::Node => Event::NodeTroubled(node, job, unusable.reason),
-                Blame::Policy => Event::NodeRefused(node, job, unusable.reason),
+                Blame::Component => Event::JobFailed(job, GridError::InvalidComponent { reason }),
+                Blame::Node => Event::NodeTroubled(node, job, reason),
+                Blame::Policy => Event::NodeRefused(node, job, reason),
                 Blame::Unspecified => return Err(InvalidMessage("a job that is unusable for no reason")),
             })
         }

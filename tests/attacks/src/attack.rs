@@ -57,6 +57,10 @@ pub struct Attack {
     output: Option<Value>,
     output_between: Option<(u64, u64)>,
 
+    /// How many of its calls may run at one time, where that is bounded.
+    #[serde(skip)]
+    max_parallelism: Option<usize>,
+
     /// Where its component is, once it was made.
     #[serde(skip)]
     pub(crate) file: PathBuf,
@@ -106,6 +110,11 @@ impl Attack {
         Self { times, ..self.clone() }
     }
 
+    /// The same with one call at a time, however many slots there are.
+    pub fn one_at_a_time(&self) -> Self {
+        Self { max_parallelism: Some(1), ..self.clone() }
+    }
+
     /// Lets it loose, and waits until all of it has ended. It must have been [`prepared`](crate::prepared).
     pub fn run(&self, target: &Target) -> Vec<Ended> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("there is room for a runtime");
@@ -149,6 +158,7 @@ impl Attack {
         Options {
             func_cpu: self.func_cpu.unwrap_or(1.0),
             func_ram: self.func_ram,
+            max_parallelism: self.max_parallelism,
             timeout: Some(if is_meant { timeout } else { timeout * target.patience }),
             fuel: self.fuel,
             disk: self.disk,
