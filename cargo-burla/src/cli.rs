@@ -128,7 +128,7 @@ pub(crate) struct Map {
     /// Instructions that one call may run, in wasmtime's units of fuel.
     #[arg(long, value_name = "UNITS")]
     pub(crate) fuel: Option<u64>,
-    /// GiB that each call may write to its directory. Default: 4.
+    /// GiB that each call may write to its directory. Default: 4, or less where a node gives less.
     #[arg(long, value_name = "GIB")]
     pub(crate) disk: Option<f64>,
     /// What each call may reach over the network; may be given several times.

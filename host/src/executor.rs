@@ -207,8 +207,6 @@ impl Executor {
                 // A guest yields every millisecond or so; timers that were looked at only every 61 turns, the default, would be that
                 // much late.
                 .event_interval(1)
-                // What the node has to say, and its heartbeats, come first.
-                .on_thread_start(machine::lower_priority)
                 .enable_all()
                 .build()?,
         );
@@ -343,6 +341,9 @@ impl Executor {
             Ok(scratch) => scratch,
             Err(error) => return Attempted::without_instance(node_failed("make the call's directory", &error)),
         };
+        let disk = Disk::new(self.policy.disk_bytes(&call.limits), Arc::clone(&self.disk), Arc::clone(&self.files));
+        // What the call's files take is the node's burden until they are gone, however the call ends.
+        scratch.hold(disk.charge());
         let given = Given {
             limits: &call.limits,
             env: &call.env,
@@ -350,7 +351,7 @@ impl Executor {
             scratch: &scratch,
             output,
             reservation,
-            disk: Disk::new(self.policy.disk_bytes(&call.limits), Arc::clone(&self.disk), Arc::clone(&self.files)),
+            disk,
             network: Network::new(
                 Arc::clone(&call.network),
                 Arc::clone(&self.policy.network),
@@ -371,7 +372,12 @@ impl Executor {
         };
         let ended = {
             let guest = in_turns(call.limits.cpu_millis_max, &turn, enter(&mut store, call));
-            let in_time = tokio::time::timeout(call.limits.wall_time_max.unwrap_or(Duration::MAX), guest);
+            let in_time = async {
+                match call.limits.wall_time_max {
+                    Some(wall_time_max) => tokio::time::timeout(wall_time_max, guest).await,
+                    None => Ok(guest.await),
+                }
+            };
             tokio::select! {
                 in_time = in_time => in_time.map_or(Ended::TimedOut, Ended::Returned),
                 () = overdraft.called_in() => Ended::CalledIn,
@@ -405,8 +411,6 @@ impl Executor {
             notes.extend(store.data().disk.lacked().map(|reason| format!("[burla: no space left: {reason}]")));
         }
         output.print_notes(&notes);
-        // The call's files are the node's burden until they are gone.
-        scratch.hold(store.data().disk.charge());
         let is_large = usage.memory_bytes_peak > LARGE_BYTES;
         // The store goes before the directory: it has files open there.
         if is_large && can_let_others_go() {

@@ -25,17 +25,6 @@ pub fn threads() -> NonZero<usize> {
     std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }
 
-/// How much less than other threads those that run guests count where there are not CPUs enough: a third, by Linux's table.
-const GUEST_NICENESS: i32 = 5;
-
-/// Has this thread give way to others.
-pub(crate) fn lower_priority() {
-    // Of this thread alone: Linux keeps the priority for each.
-    if let Err(error) = rustix::process::setpriority_process(None, GUEST_NICENESS) {
-        tracing::debug!(%error, "cannot lower the priority of a thread");
-    }
-}
-
 /// Lets this process open as many files as the system allows it at most: every call that runs has two open before it opens any.
 pub(crate) fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};

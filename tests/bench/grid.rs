@@ -131,6 +131,7 @@ impl Bare {
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).unwrap();
         let mut report = linker.instance("burla:function/report@0.1.0").unwrap();
         report.func_wrap("panicked", |_, (_, _): (String, Option<String>)| Ok(())).unwrap();
+        report.func_wrap("returning", |_, (_,): (u64,)| Ok(())).unwrap();
         let pre = linker.instantiate_pre(&component).unwrap();
         Self { engine, pre }
     }

@@ -10,7 +10,8 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use burla::{Grid, remote_parallel_map};
@@ -27,10 +28,31 @@ const SLOTS: &str = "4";
 /// A call that takes longer is counted as one that failed.
 const TIME_MAX: Duration = Duration::from_secs(10);
 
+/// Calls of one job of an attack that ends by itself: what is measured is what its calls do to the node, and not what it costs a
+/// client to read a component and open a job.
+const CALLS_PER_JOB: usize = 20;
+
+/// The attack with one call at a time, and many of them where none takes until its timeout.
+fn many_at_once(attack: &Attack) -> Attack {
+    let times = if attack.lasts() { 1 } else { CALLS_PER_JOB };
+    attack.times(times).one_at_a_time()
+}
+
+/// The first argument of the process that attacks: then the grid's address, and the attack's name or [`HONEST`].
+const ATTACKER: &str = "--attacker";
+
+/// No attack, for comparison.
+const HONEST: &str = "--honest";
+
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let [attacker, url, name] = wanted.as_slice()
+        && attacker == ATTACKER
+    {
+        return attack_for_ever(url, name);
+    }
     let is_wanted = |attack: &&Attack| wanted.is_empty() || wanted.contains(&attack.name);
-    let attacks: Vec<Attack> = prepared().iter().filter(is_wanted).map(Attack::one_at_a_time).collect();
+    let attacks: Vec<&Attack> = prepared().iter().filter(is_wanted).collect();
     assert!(!attacks.is_empty(), "none of these is in the list: {wanted:?}");
 
     let mut local = LocalGrid::start(0);
@@ -38,26 +60,35 @@ fn main() {
     let data = local.folder.path().join("data");
     local.add_node_with_data(&["--cpus", SLOTS], &data);
     let grid = local.grid.clone();
-    // Nobody listens there.
-    let target = Target { grid: grid.clone(), server: "127.0.0.1:1".to_owned(), patience: 1 };
     // Compiled and warm before anything is measured.
     measure(&grid);
     let quiet = measure(&grid);
     // What any other client costs, on a machine that has clients, scheduler and node together on few CPUs.
-    let (busy, honest_runs) = measure_beside(|| honest(&grid), &grid);
+    let (busy, honest_runs) = measure_beside(HONEST, &grid);
     println!("{CALLS} calls, one after another, i64 -> i64, on a node of {SLOTS} slots; times of a call in ms");
     let heads = ["median", "99 %", "to quiet", "to honest", "failed", "times"].map(|head| format!("{head:>10}"));
     println!("{:<48}{}", "beside", heads.concat());
     show("nothing", &quiet, [&quiet, &busy], 0);
     show("another honest client", &busy, [&quiet, &busy], honest_runs);
-    for attack in &attacks {
-        let (beside, runs) = measure_beside(|| drop(attack.run(&target)), &grid);
+    for attack in attacks {
+        let (beside, runs) = measure_beside(&attack.name, &grid);
         show(&attack.name, &beside, [&quiet, &busy], runs);
     }
 }
 
-fn honest(grid: &Grid) {
-    assert!(is_done(grid, 1), "an honest call failed");
+/// Attacks again and again, and writes a line whenever it begins, until someone ends this process.
+fn attack_for_ever(url: &str, name: &str) {
+    let grid = Grid::at(url).expect("it is an address");
+    // Nobody listens there.
+    let target = Target { grid: grid.clone(), server: "127.0.0.1:1".to_owned(), patience: 1 };
+    let attack = prepared().iter().find(|attack| attack.name == name).map(many_at_once);
+    loop {
+        println!("again");
+        match &attack {
+            Some(attack) => drop(attack.run(&target)),
+            None => assert!(is_done(&grid, 1), "an honest call failed"),
+        }
+    }
 }
 
 /// Whether a call is done, and well.
@@ -66,21 +97,18 @@ fn is_done(grid: &Grid, number: i64) -> bool {
     outputs.is_ok_and(|outputs| outputs == [number * 2])
 }
 
-/// The same while something else runs, again and again, and how often that began. From the start: an attack on compiling is over
-/// once it was run.
-fn measure_beside(other: impl Fn() + Sync, grid: &Grid) -> (Measured, u64) {
-    let (over, begun) = (AtomicBool::new(false), AtomicU64::new(0));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                begun.fetch_add(1, Ordering::Relaxed);
-                other();
-            }
-        });
-        let beside = measure(grid);
-        over.store(true, Ordering::Relaxed);
-        (beside, begun.load(Ordering::Relaxed))
-    })
+/// The same while another client, a process of its own, attacks again and again, and how often it began.
+fn measure_beside(name: &str, grid: &Grid) -> (Measured, u64) {
+    let this = std::env::current_exe().expect("this program has a path");
+    let mut command = Command::new(this);
+    let mut other = command.args([ATTACKER, grid.url(), name]).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(other.stdout.take().expect("piped")).lines();
+    // It has read what it needs, and begins.
+    lines.next().expect("it begins").expect("it says so");
+    let beside = measure(grid);
+    other.kill().expect("it can be ended");
+    other.wait().expect("it ends");
+    (beside, 1 + lines.map_while(Result::ok).count() as u64)
 }
 
 /// What calls took, and how many failed.

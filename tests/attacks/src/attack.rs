@@ -110,6 +110,11 @@ impl Attack {
         Self { times, ..self.clone() }
     }
 
+    /// Whether its calls are meant to go on until their timeout.
+    pub fn lasts(&self) -> bool {
+        self.outcome.starts_with("exceeded timeout")
+    }
+
     /// The same with one call at a time, however many slots there are.
     pub fn one_at_a_time(&self) -> Self {
         Self { max_parallelism: Some(1), ..self.clone() }
@@ -154,7 +159,7 @@ impl Attack {
 
     fn options(&self, target: &Target) -> Options {
         let timeout = self.timeout_ms.map_or(TIMEOUT_DEFAULT, Duration::from_millis);
-        let is_meant = self.outcome.starts_with("exceeded timeout");
+        let is_meant = self.lasts();
         Options {
             func_cpu: self.func_cpu.unwrap_or(1.0),
             func_ram: self.func_ram,
@@ -169,7 +174,6 @@ impl Attack {
             // Read and thrown away: discarded, it would not even leave the node.
             stdout: Stdout::to(|_, _, _| {}),
             spinner: Some(false),
-            ..Options::default()
         }
     }
 
