@@ -34,14 +34,15 @@ pub struct Summary {
     pub checksum: u64,
     /// How many files of sorted runs were merged.
     pub runs: u64,
-    /// How many entries the call's directory had when the call began.
+    /// How many entries the call's `/tmp` had when the call began.
     pub found_at_start: u64,
 }
 
-/// Sorts so many random numbers. All calls use the same file names; each has a directory of its own as `/`.
+/// Sorts so many random numbers. All calls use the same file names; each has a directory of its own as `/`, and in it an
+/// empty `/tmp`.
 #[burla::function]
 pub fn sort(seed: u64, count: u64) -> io::Result<Summary> {
-    sort_in(Path::new("/"), random(seed, count), RUN_BYTES / size_of::<u64>())
+    sort_in(Path::new("/tmp"), random(seed, count), RUN_BYTES / size_of::<u64>())
 }
 
 /// Sorts numbers with files in `folder`, holding `run_numbers` of them at one time.
