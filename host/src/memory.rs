@@ -4,6 +4,8 @@
 //! much. Those that do take what nobody has reserved. When there is none left, a call that wants more than was reserved for it is
 //! stopped, to be run again with all that it may have; and when another waits to have its own reserved, the one that is furthest
 //! above its reservation is. One that stays within its reservation never is stopped.
+//!
+//! None of that is given beyond what the machine really has: what this process has taken of it, and what is left.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
