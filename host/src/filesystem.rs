@@ -31,14 +31,16 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
-use wasmtime_wasi::filesystem::{Descriptor, Dir, WasiFilesystemCtxView};
+use wasmtime_wasi::filesystem::{Descriptor, Dir, WasiFilesystemCtx, WasiFilesystemCtxView};
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
 use wasmtime_wasi::p2::bindings::filesystem::types::{self, DescriptorFlags, ErrorCode, HostDescriptor, OpenFlags, PathFlags};
 use wasmtime_wasi::p2::{FsError, FsResult};
+use wasmtime_wasi::{FsPerms, WasiCtx};
 
 use self::accounts::{Accounts, DiskLimits, Entry, Inode, Kind, NoSpace, SharedAccounts};
 use self::file::{OpenFile, Slot};
 use crate::sandbox::{Held, MemoryCap, Sandbox};
+use crate::scratch::{Home, ScratchPool};
 
 pub(crate) use self::host::can_let_others_go;
 pub(crate) use self::node::{NodeDisk, NodeFile, NodeFiles};
@@ -62,6 +64,13 @@ const ENTRY_ACCOUNT_BYTES: u64 = 128;
 #[error("the function has more than {max} files open at one time")]
 pub(crate) struct TooManyOpenFiles {
     pub(crate) max: usize,
+}
+
+/// The node could not make the call's directory, which is no fault of the call.
+#[derive(Debug, thiserror::Error)]
+#[error("its node could not make the call's directory: {source}")]
+pub(crate) struct NoHome {
+    source: io::Error,
 }
 
 /// Links this in the place of wasmtime-wasi's own, over which it has to be allowed to shadow.
@@ -93,12 +102,22 @@ pub(crate) struct Disk {
     listings: HashMap<u32, Held>,
     /// What the host holds for the accounts, after the first lot.
     accounts_held: Vec<Held>,
+    /// Last, so that everything in it is closed before it goes.
+    home: Home,
 }
 
 /// What a call's files take of its node's disk, for as long as this is there.
 #[derive(Debug)]
 pub(crate) struct Charge {
-    _accounts: SharedAccounts,
+    accounts: SharedAccounts,
+}
+
+impl Charge {
+    /// Whether what is there is no more than this.
+    pub(crate) fn is_at_most(&self, bytes: u64, entries: u64) -> bool {
+        let accounts = self.accounts.lock();
+        accounts.bytes() <= bytes && accounts.entries() <= entries
+    }
 }
 
 /// What a descriptor of the guest has open.
@@ -108,8 +127,8 @@ enum Open {
 }
 
 impl Disk {
-    /// The disk of a call that may have so many bytes there.
-    pub(crate) fn new(bytes_max: u64, node: Arc<NodeDisk>, node_files: Arc<NodeFiles>) -> Self {
+    /// The disk of a call that may have so many bytes there, in a directory out of `pool`.
+    pub(crate) fn new(bytes_max: u64, node: Arc<NodeDisk>, node_files: Arc<NodeFiles>, pool: Arc<ScratchPool>) -> Self {
         Self {
             accounts: SharedAccounts::new(Accounts::new(DiskLimits::new(bytes_max), node)),
             root: None,
@@ -119,6 +138,7 @@ impl Disk {
             node_files,
             listings: HashMap::new(),
             accounts_held: Vec::new(),
+            home: Home::new(pool),
         }
     }
 
@@ -127,9 +147,21 @@ impl Disk {
         self.accounts.lock().bytes_written()
     }
 
-    /// What stands for the bytes that the node is short of while this is there.
-    pub(crate) fn charge(&self) -> Charge {
-        Charge { _accounts: self.accounts.clone() }
+    /// Makes the call's directory, if this is the first time that its guest asks for it, and shows it to `wasi` as `/`.
+    fn make_home(&mut self, wasi: &mut WasiFilesystemCtx) -> wasmtime::Result<()> {
+        if self.home.is_made() {
+            return Ok(());
+        }
+        // What the call's files take is the node's burden until they are gone, however the call ends.
+        let charge = Charge { accounts: self.accounts.clone() };
+        let path = self.home.make(charge).map_err(|source| NoHome { source })?;
+        // There is no other way to a `WasiFilesystemCtx` with a directory in it.
+        let mut with_home = WasiCtx::builder();
+        // Calls run on threads of their own, so that a file operation can run where it is; handing each to another thread takes twice as
+        // long.
+        with_home.allow_blocking_current_thread(true).preopened_dir(path, "/", FsPerms::ReadWrite)?;
+        wasi.clone_from(with_home.build().filesystem());
+        Ok(())
     }
 
     /// What there was no room for last, in words, if anything.
@@ -170,7 +202,8 @@ impl FilesystemView<'_> {
     fn begin(&mut self, path: &str) -> FsResult<()> {
         path::check(path)?;
         self.pay_for_accounts()?;
-        self.make_tmp()
+        // Making it takes longer than the small file that most calls with files are about.
+        if path::may_meet(path, TMP) { self.make_tmp() } else { Ok(()) }
     }
 
     fn pay_for_accounts(&mut self) -> FsResult<()> {
@@ -182,8 +215,7 @@ impl FilesystemView<'_> {
         Ok(())
     }
 
-    /// Makes the folder for temporary files, at the first operation that could find it missing: a directory that is never touched
-    /// serves the next call as it is.
+    /// Makes the folder for temporary files, before the first operation that could find it missing.
     fn make_tmp(&mut self) -> FsResult<()> {
         let Some(root) = &self.disk.root else { return Ok(()) };
         if self.disk.tmp_is_made {

@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use burla_proto::convert::{CallReport, Work};
@@ -22,7 +23,7 @@ use crate::outbound::{Blame, CallNews, Outbound, Report, ReturnReason};
 use crate::output::Printer;
 use crate::policy::Policy;
 
-/// How long a slot runs calls before it lets other tasks of the thread have a turn: the same millisecond after which a guest that
+/// How long a slot runs calls before it tells how they ended, and lets other tasks of the thread have a turn: the same millisecond after which a guest that
 /// computes is made to yield.
 const TURN: Duration = Duration::from_millis(1);
 
@@ -299,27 +300,45 @@ impl Drop for Slot {
 impl Slot {
     async fn run(self) {
         let mut turn_started = Instant::now();
+        let mut over = std::pin::pin!(self.job.over.cancelled());
+        let mut told = Told { outbound: &self.slots.outbound, reports: Vec::new() };
         while let Some((call, memory_bytes_reserved)) = self.job.next_call() {
             let this = (call.index, call.attempt);
-            if self.job.over.run_until_cancelled(self.run_call(call, memory_bytes_reserved)).await.is_none() {
-                if self.job.gives_back.load(Ordering::Relaxed) {
-                    self.give_back(this, ReturnReason::GivenBack);
+            let mut run = std::pin::pin!(self.run_call(call, memory_bytes_reserved));
+            let report = std::future::poll_fn(|context| {
+                // A tiny call is done at its first poll, and costs no look at whether its job is over.
+                if !self.job.over.is_cancelled()
+                    && let Poll::Ready(report) = run.as_mut().poll(context)
+                {
+                    return Poll::Ready(Some(report));
                 }
-                return;
+                // What has ended does not wait for what goes on.
+                told.tell();
+                over.as_mut().poll(context).map(|()| None)
+            });
+            match report.await {
+                Some(report) => told.reports.push(report),
+                None => {
+                    if self.job.gives_back.load(Ordering::Relaxed) {
+                        told.reports.push(self.give_back(this, ReturnReason::GivenBack));
+                    }
+                    return;
+                }
             }
             if turn_started.elapsed() >= TURN {
+                told.tell();
                 tokio::task::yield_now().await;
                 turn_started = Instant::now();
             }
         }
     }
 
-    fn give_back(&self, call: (u64, Attempt), reason: ReturnReason) {
+    fn give_back(&self, call: (u64, Attempt), reason: ReturnReason) -> Report {
         self.slots.metrics.calls_returned.inc();
-        self.slots.outbound.push(Report::Returned(self.job.id, vec![call], reason));
+        Report::Returned(self.job.id, vec![call], reason)
     }
 
-    async fn run_call(&self, WaitingCall { index, attempt, input }: WaitingCall, memory_bytes_reserved: u64) {
+    async fn run_call(&self, WaitingCall { index, attempt, input }: WaitingCall, memory_bytes_reserved: u64) -> Report {
         let call = Call {
             component: self.component.clone(),
             function: Arc::clone(&self.job.function),
@@ -336,12 +355,29 @@ impl Slot {
         if end.node_was_short {
             return self.give_back((index, attempt), ReturnReason::MemoryShort);
         }
-        self.slots.outbound.push(Report::Call(CallNews {
-            job: self.job.id,
-            index,
-            attempt,
-            report: CallReport::Ended { outcome: end.outcome, stderr_tail: end.stderr_tail, usage: end.usage },
-        }));
+        let report = CallReport::Ended { outcome: end.outcome, stderr_tail: end.stderr_tail, usage: end.usage };
+        Report::Call(CallNews { job: self.job.id, index, attempt, report })
+    }
+}
+
+/// What a slot has to tell, until it does: before anything that may take a while, and after a turn at the latest. Telling it call by call
+/// would wake the session's thread for each, which takes as long as a tiny call.
+struct Told<'a> {
+    outbound: &'a Outbound,
+    reports: Vec<Report>,
+}
+
+impl Told<'_> {
+    fn tell(&mut self) {
+        if !self.reports.is_empty() {
+            self.outbound.push_all(self.reports.drain(..));
+        }
+    }
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.tell();
     }
 }
 

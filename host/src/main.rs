@@ -22,7 +22,9 @@ fn main() -> ExitCode {
     burla_host::compile_if_asked().unwrap_or_else(serve)
 }
 
-#[tokio::main]
+// Guests have threads of their own. These speak with the scheduler and the operator, for which one would do; with a second, a slow disk or a
+// large message holds up no heartbeat.
+#[tokio::main(worker_threads = 2)]
 async fn serve() -> ExitCode {
     let settings = Settings::parse();
     if settings.print_config {

@@ -127,6 +127,12 @@ impl NodeMemory {
     /// so long: what other processes have, nobody here can give back.
     pub(crate) async fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, MachineIsShort> {
         let bytes = bytes.min(self.capacity_bytes);
+        // Where nobody waits and there is enough, as is usual, nothing else is looked at.
+        if let Ok(_turn) = self.turn.try_lock()
+            && self.take(bytes).is_ok()
+        {
+            return Ok(Reservation::new(Arc::clone(self), bytes));
+        }
         let _turn = self.turn.lock().await;
         let mut machine_short_since = None;
         loop {
@@ -135,10 +141,7 @@ impl NodeMemory {
             // Registered before looking, so that what changes in between is not missed.
             freed.as_mut().enable();
             match self.take(bytes) {
-                Ok(()) => {
-                    let overdraft = Arc::default();
-                    return Ok(Reservation { memory: Arc::clone(self), reserved_bytes: bytes, held_bytes: bytes, overdraft });
-                }
+                Ok(()) => return Ok(Reservation::new(Arc::clone(self), bytes)),
                 Err(Short::Node) => machine_short_since = None,
                 Err(Short::Machine) => {
                     let since = *machine_short_since.get_or_insert_with(Instant::now);
@@ -200,6 +203,10 @@ pub(crate) enum NoMemory {
 }
 
 impl Reservation {
+    fn new(memory: Arc<NodeMemory>, bytes: u64) -> Self {
+        Self { memory, reserved_bytes: bytes, held_bytes: bytes, overdraft: Arc::default() }
+    }
+
     /// Sees that the call can have this much in total.
     pub(crate) fn grow(&mut self, total_bytes: u64) -> Result<(), NoMemory> {
         if total_bytes <= self.held_bytes {

@@ -88,9 +88,16 @@ struct Queue {
 impl Outbound {
     /// Adds a report. Never blocks.
     pub(crate) fn push(&self, report: Report) {
+        self.push_all([report]);
+    }
+
+    /// Adds reports in their order. Never blocks.
+    pub(crate) fn push_all(&self, reports: impl IntoIterator<Item = Report>) {
         let mut queue = self.lock();
-        queue.bytes += report.wire_bytes();
-        queue.reports.push_back(report);
+        for report in reports {
+            queue.bytes += report.wire_bytes();
+            queue.reports.push_back(report);
+        }
         drop(queue);
         self.arrived.notify_one();
     }

@@ -9,7 +9,7 @@ use burla_types::{Exceeded, LIMIT_PAYLOAD_BYTES_MAX, Limit, Limits};
 use wasmtime::{ResourceLimiter, Store, component::ResourceTable};
 use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::sockets::WasiSocketsCtxView;
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use crate::contract::Panic;
@@ -17,7 +17,6 @@ use crate::filesystem::{Disk, FilesystemView};
 use crate::memory::{NoMemory, Reservation};
 use crate::network::{Network, SocketsView};
 use crate::output::CallOutput;
-use crate::scratch::Scratch;
 use crate::throttle::{EndsTurns, Turn, yield_interval_fuel};
 
 /// Host resources that one call may hold: open files, streams, sockets, pollables.
@@ -57,7 +56,6 @@ pub(crate) struct Given<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) env: &'a [(String, String)],
     pub(crate) input_bytes: usize,
-    pub(crate) scratch: &'a Scratch,
     pub(crate) output: &'a CallOutput,
     pub(crate) reservation: Reservation,
     pub(crate) disk: Disk,
@@ -66,20 +64,12 @@ pub(crate) struct Given<'a> {
 }
 
 impl Sandbox {
-    /// Makes the store of a call: with its memory cap, its fuel, its directory as `/`, its environment, and its output streams.
+    /// Makes the store of a call: with its memory cap, its fuel, its disk, its environment, and its output streams.
     /// There is no other way to make one.
     pub(crate) fn store(engine: &wasmtime::Engine, given: Given<'_>) -> Result<Store<Self>, NoSandbox> {
-        let Given { limits, env, input_bytes, scratch, output, reservation, disk, network, turn } = given;
+        let Given { limits, env, input_bytes, output, reservation, disk, network, turn } = given;
         let mut wasi = WasiCtx::builder();
-        wasi
-            // Calls run on threads of their own, so that a file operation can run where it is; handing each to another thread
-            // takes twice as long.
-            .allow_blocking_current_thread(true)
-            .max_random_size(RANDOM_BYTES_MAX)
-            .envs(env)
-            .stdout(output.stdout())
-            .stderr(output.stderr())
-            .preopened_dir(scratch.path(), "/", FsPerms::ReadWrite)?;
+        wasi.max_random_size(RANDOM_BYTES_MAX).envs(env).stdout(output.stdout()).stderr(output.stderr());
         network.configure(&mut wasi);
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);

@@ -8,7 +8,7 @@ use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::contract::kept;
-use crate::filesystem::TooManyOpenFiles;
+use crate::filesystem::{NoHome, TooManyOpenFiles};
 use crate::sandbox::{HANDLES_MAX, HOST_CALL_BYTES_MAX, HostMemoryDenied, OutputTooLarge, Sandbox};
 
 /// The outcome of a call that ended with `error` in `sandbox`.
@@ -21,6 +21,9 @@ pub(crate) fn outcome(error: &wasmtime::Error, sandbox: &mut Sandbox, limits: &L
     }
     if trap == Some(&Trap::OutOfFuel) {
         return out_of_fuel(limits);
+    }
+    if let Some(no_home) = error.downcast_ref::<NoHome>() {
+        return Outcome::Lost { reason: no_home.to_string() };
     }
     if let Some(exceeded) = host_limit(error) {
         return exceeded;

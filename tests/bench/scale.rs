@@ -4,7 +4,7 @@
 //! cargo run -p burla-tests --bin bench-scale [-- SECTION …]
 //! ```
 //!
-//! Sections: prints, integers, megabytes, gigabyte, sharing, parallelism, kill, freeze, endless. Each runs in a process of its own, since the
+//! Sections: prints, integers, megabytes, gigabyte, asleep, sharing, parallelism, kill, freeze, endless. Each runs in a process of its own, since the
 //! memory that a process has had at most is told for its whole life. Bounded: 5,000,000 inputs and 4 GB of payload at most, some
 //! four minutes, all on loopback.
 
@@ -21,11 +21,12 @@ use burla_test_guests::{behaviour, typed};
 use burla_tests::{LocalGrid, component, until};
 use rustix::process::Signal;
 
-const SECTIONS: [(&str, fn()); 9] = [
+const SECTIONS: [(&str, fn()); 10] = [
     ("prints", prints),
     ("integers", integers),
     ("megabytes", megabytes),
     ("gigabyte", gigabyte),
+    ("asleep", asleep),
     ("sharing", sharing),
     ("parallelism", parallelism),
     ("kill", kill),
@@ -80,22 +81,23 @@ fn prints() {
 fn integers() {
     const INPUTS: i64 = 5_000_000;
     // A small component: what a call costs grows with the memory its component begins with.
-    component("async-main");
+    component("burla-tiny");
     let grid = LocalGrid::start(1);
     let elapsed = seconds(|| {
-        let outputs = remote_parallel_map(async_main::multiplies, 0..INPUTS).grid(&grid.grid).run().unwrap();
+        let outputs = remote_parallel_map(burla_tiny::doubles, 0..INPUTS).grid(&grid.grid).run().unwrap();
         assert!(outputs.len() as i64 == INPUTS && outputs.iter().zip(0..).all(|(output, input)| *output == 2 * input));
     });
     println!("integers: {INPUTS} inputs in {elapsed:.0} s, {:.0} calls/s; at most {}", INPUTS as f64 / elapsed, memory(&grid));
 }
 
 fn megabytes() {
+    component("burla-tiny");
     let grid = LocalGrid::start(1);
     let text = "x".repeat(1_000_000);
     let mut count = 0;
     let elapsed = seconds(|| {
         let inputs = (0..2000).map(|_| text.clone());
-        for output in remote_parallel_map(typed::echoes, inputs).grid(&grid.grid).generator().unwrap() {
+        for output in remote_parallel_map(burla_tiny::echoes, inputs).grid(&grid.grid).generator().unwrap() {
             assert!(output.unwrap() == text);
             count += 1;
         }
@@ -214,6 +216,47 @@ fn freeze() {
         "freeze: 4,000 calls of 100 ms on 3 nodes of 2, one of them stopped for a minute and back: {elapsed:.1} s, all there, once each; at best {:.1} s",
         4000.0 * 0.1 / 6.0
     );
+}
+
+/// 10,000 calls that sleep at the same time, on one node.
+fn asleep() {
+    const CALLS: u64 = 10_000;
+    /// Longer than it may take to start all of them.
+    const SLEEP_MILLISECONDS: u64 = 20_000;
+    component("burla-tiny");
+    let mut grid = LocalGrid::start(0);
+    grid.add_node(&["--cpus", "100", "--memory", "100"]);
+    let job = |milliseconds| {
+        let inputs = (0..CALLS).map(move |_| milliseconds);
+        remote_parallel_map(burla_tiny::sleeps, inputs).func_cpu(0.01).func_ram(0.004).grid(&grid.grid).run().unwrap()
+    };
+    let running = || grid.grid.nodes().unwrap()[0].running;
+    let mut most = 0;
+    let mut resident = 0;
+    for run in ["first", "warm"] {
+        let mut started_within = None;
+        std::thread::scope(|scope| {
+            let started = Instant::now();
+            let calls = scope.spawn(|| job(SLEEP_MILLISECONDS));
+            while !calls.is_finished() {
+                most = most.max(running());
+                if most == CALLS && started_within.is_none() {
+                    started_within = Some(started.elapsed());
+                    resident = resident_mib(grid.nodes[0].pid());
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        println!(
+            "asleep, {run} time: {most} of {CALLS} calls at the same time on one node, all started within {started_within:?}, the node has {resident} MiB then"
+        );
+    }
+}
+
+fn resident_mib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().trim().parse::<u64>().unwrap() / 1024
 }
 
 fn endless() {

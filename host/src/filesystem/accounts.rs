@@ -103,6 +103,10 @@ impl Accounts {
         Self { limits, node, files: HashMap::new(), directories, bytes: 0, entries: 0, bytes_written: 0, lacked: Cell::new(None) }
     }
 
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(super) fn entries(&self) -> u64 {
         self.entries
     }

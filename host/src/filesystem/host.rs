@@ -33,6 +33,7 @@ const LISTED_IN_PLACE_MAX: u64 = 4096;
 
 impl preopens::Host for FilesystemView<'_> {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
+        self.disk.make_home(self.wasi.ctx)?;
         let directories = preopens::Host::get_directories(&mut self.wasi)?;
         for (fd, _) in &directories {
             if let Descriptor::Dir(root) = self.wasi.table.get(fd)? {
@@ -175,6 +176,8 @@ impl HostDescriptor for FilesystemView<'_> {
     async fn symlink_at(&mut self, fd: Resource<Descriptor>, target: String, path: String) -> FsResult<()> {
         self.begin(&path)?;
         path::check_length(&target)?;
+        // It may lead there.
+        self.make_tmp()?;
         self.disk.accounts.lock().room_for_entry()?;
         self.wasi.symlink_at(fd, target, path).await?;
         self.disk.accounts.lock().add_symlink();

@@ -37,9 +37,26 @@ pub(super) fn split(path: &str) -> (&str, &str) {
     }
 }
 
+/// Whether a path may lead to the folder `name` at the top of the call's directory, or list it: unless its first name is another, and
+/// nothing in it leads up. Symlinks are the caller's to think of.
+pub(super) fn may_meet(path: &str, name: &str) -> bool {
+    let mut names = path.split('/').filter(|part| !matches!(*part, "" | "."));
+    names.next().is_none_or(|first| first == name || first == "..") || names.any(|part| part == "..")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_meets_tmp_by_its_first_name_or_by_a_way_up() {
+        for path in ["tmp", "/tmp", "./tmp/a", "tmp/", "", "/", ".", "..", "a/../tmp", "a/b/..", "//tmp"] {
+            assert!(may_meet(path, "tmp"), "{path}");
+        }
+        for path in ["a", "/a", "a/tmp", "tmp2", "./a/./b", "..a/b"] {
+            assert!(!may_meet(path, "tmp"), "{path}");
+        }
+    }
 
     #[test]
     fn the_last_name_stands_alone() {

@@ -1,14 +1,14 @@
 //! The whole of it over a real folder, without a guest: what a guest would call is called here.
 
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use proptest::prelude::*;
 use tempfile::TempDir;
+use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::p2::bindings::filesystem::types::{DirectoryEntryStream, HostDirectoryEntryStream};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, StreamError};
-use wasmtime_wasi::{FsPerms, WasiCtx};
 
 use super::*;
 use crate::memory::NodeMemory;
@@ -19,9 +19,10 @@ const MIB: u64 = 1 << 20;
 
 type Fd = Resource<Descriptor>;
 
-/// A call's half of a sandbox, with the folder `call` as its directory, beside a file that is not its own.
+/// A call's half of a sandbox, whose directory is beside a file that is not its own.
 struct Call {
-    outside: TempDir,
+    _base: TempDir,
+    path: PathBuf,
     wasi: WasiCtx,
     table: ResourceTable,
     disk: Disk,
@@ -35,19 +36,25 @@ impl Call {
         Self::with_files(bytes_max, usize::MAX).await
     }
 
+    /// With its folder for temporary files, which counts as an entry.
     async fn with_files(bytes_max: u64, files_max: usize) -> Self {
-        let outside = tempfile::tempdir().unwrap();
-        std::fs::write(outside.path().join("secret"), "not the call's").unwrap();
-        std::fs::create_dir(outside.path().join("call")).unwrap();
-        let mut wasi = WasiCtx::builder();
-        wasi.allow_blocking_current_thread(true);
-        wasi.preopened_dir(outside.path().join("call"), "/", FsPerms::ReadWrite).unwrap();
+        let mut call = Self::untouched(bytes_max, files_max).await;
+        call.view().make_tmp().unwrap();
+        call
+    }
+
+    async fn untouched(bytes_max: u64, files_max: usize) -> Self {
+        let base = tempfile::tempdir().unwrap();
+        let pool = Arc::new(ScratchPool::open(base.path()).unwrap());
         let node = Arc::new(NodeDisk::new(u64::MAX));
-        let disk = Disk::new(bytes_max, Arc::clone(&node), Arc::new(NodeFiles::new(files_max)));
-        let (wasi, table, memory) = (wasi.build(), ResourceTable::new(), memory(1 << 30).await);
-        let mut call = Self { outside, wasi, table, disk, memory, node, root: 0 };
+        let disk = Disk::new(bytes_max, Arc::clone(&node), Arc::new(NodeFiles::new(files_max)), pool);
+        let (wasi, table, memory) = (WasiCtx::builder().build(), ResourceTable::new(), memory(1 << 30).await);
+        let mut call = Self { _base: base, path: PathBuf::new(), wasi, table, disk, memory, node, root: 0 };
+        assert!(!call.disk.home.is_made(), "before it is asked for, there is none");
         let directories = preopens::Host::get_directories(&mut call.view()).unwrap();
         call.root = directories[0].0.rep();
+        call.path = call.disk.home.path().to_owned();
+        std::fs::write(call.outside().join("secret"), "not the call's").unwrap();
         call
     }
 
@@ -61,7 +68,12 @@ impl Call {
     }
 
     fn path(&self) -> PathBuf {
-        self.outside.path().join("call")
+        self.path.clone()
+    }
+
+    /// The folder that its directory is in.
+    fn outside(&self) -> &Path {
+        self.path.parent().unwrap()
     }
 
     async fn open_as(&mut self, path: &str, oflags: OpenFlags, flags: DescriptorFlags) -> Result<Fd, ErrorCode> {
@@ -465,12 +477,12 @@ async fn names_and_paths_have_a_length() {
 
 #[tokio::test]
 async fn there_is_a_tmp_for_who_looks() {
-    let mut call = Call::new(MIB).await;
-    let root = call.root();
-    call.view().get_type(root).await.unwrap();
-    assert_eq!(call.found(), (0, 0));
+    let mut call = Call::untouched(MIB, usize::MAX).await;
+    call.file("file", 0).await.unwrap();
+    assert_eq!(call.accounted(), (0, 1), "who does not look for it has none");
     assert_eq!(call.exists("tmp").await, Ok(()));
-    assert_eq!(call.accounted(), (0, 1));
+    assert_eq!(call.accounted(), (0, 2));
+    call.unlink("file").await.unwrap();
     call.rmdir("tmp").await.unwrap();
     assert_eq!(call.exists("tmp").await, Err(ErrorCode::NoEntry));
     call.check();
@@ -478,7 +490,7 @@ async fn there_is_a_tmp_for_who_looks() {
 
 #[tokio::test]
 async fn a_listing_names_everything_and_is_held_until_it_is_dropped() {
-    let mut call = Call::new(MIB).await;
+    let mut call = Call::untouched(MIB, usize::MAX).await;
     let listing = call.list().await.unwrap();
     let only = call.view().read_directory_entry(Resource::new_borrow(listing.rep())).await.unwrap().unwrap();
     assert_eq!(only.name, "tmp");
@@ -592,8 +604,8 @@ async fn nobody_leaves_the_directory() {
         assert!(call.rename(path, "mine").await.is_err(), "rename {path}");
         assert!(call.rmdir(path).await.is_err(), "rmdir {path}");
     }
-    assert_eq!(std::fs::read_to_string(call.outside.path().join("secret")).unwrap(), "not the call's");
-    assert!(!call.outside.path().join("new").exists());
+    assert_eq!(std::fs::read_to_string(call.outside().join("secret")).unwrap(), "not the call's");
+    assert!(!call.outside().join("new").exists());
     // Two symlinks were made behind the call's back.
     let (bytes, entries) = call.found();
     assert_eq!(call.accounted(), (bytes, entries - 2));
