@@ -5,7 +5,7 @@
 //! again. When the files together pass the cap, the ones that were not read for longest go first.
 
 use std::fs::{self, File, FileTimes};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -33,10 +33,22 @@ impl BlobDir {
 
     /// The bytes of a blob, or `None` where there is none of that name. Reading makes it the last to go.
     pub fn get(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(self.folder.join(name)) {
-            Ok(bytes) => {
-                self.touch(name);
-                Ok(Some(bytes))
+        let Some(mut file) = self.file(name)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// A blob as a file that is open for reading, or `None` where there is none of that name. Opening makes it the last to go.
+    ///
+    /// What is open, or mapped, stays whole for as long as it is, whatever becomes of the name: a blob that is replaced or makes
+    /// room loses its name, and no file is ever written again that had one.
+    pub fn file(&self, name: &str) -> io::Result<Option<File>> {
+        match File::open(self.folder.join(name)) {
+            Ok(file) => {
+                // Only the order of eviction depends on it, so a file that cannot be touched is no reason to fail.
+                let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
+                Ok(Some(file))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -45,26 +57,25 @@ impl BlobDir {
 
     /// Makes a blob the last to go, and says whether there is one of that name.
     pub fn touch(&self, name: &str) -> bool {
-        let Ok(file) = File::open(self.folder.join(name)) else { return false };
-        // Only the order of eviction depends on it, so a file that cannot be touched is no reason to fail.
-        let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
-        true
+        self.file(name).is_ok_and(|file| file.is_some())
     }
 
     /// Writes a blob, replacing one of the same name, and then makes room within the cap.
     pub fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.put_parts(name, &[bytes])
+        self.put_parts(name, &[bytes]).map(drop)
     }
 
-    /// [`put`](Self::put) of what is in several pieces, without a copy that has them all.
-    pub fn put_parts(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+    /// [`put`](Self::put) of what is in several pieces, without a copy that has them all. Returns the file that was written, which
+    /// is not to be written again.
+    pub fn put_parts(&self, name: &str, parts: &[&[u8]]) -> io::Result<File> {
         // A temporary file is readable by its owner alone, and stays so under its new name.
         let mut file = NamedTempFile::new_in(&self.folder)?;
         for part in parts {
             file.write_all(part)?;
         }
-        file.persist(self.folder.join(name)).map_err(|error| error.error)?;
-        self.evict(name)
+        let file = file.persist(self.folder.join(name)).map_err(|error| error.error)?;
+        self.evict(name)?;
+        Ok(file)
     }
 
     /// Removes a blob that turned out to be bad.
@@ -120,6 +131,8 @@ fn close_to_others(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     fn open(bytes_max: u64) -> (tempfile::TempDir, BlobDir) {
@@ -170,6 +183,44 @@ mod tests {
         blobs.put("third", b"123").unwrap();
         assert_eq!(blobs.get("second").unwrap(), None);
         assert!(blobs.get("first").unwrap().is_some() && blobs.get("third").unwrap().is_some());
+    }
+
+    #[test]
+    fn opening_counts_as_reading() {
+        let (_folder, blobs) = open(6);
+        for (name, seconds) in [("first", 1), ("second", 2)] {
+            blobs.put(name, b"123").unwrap();
+            last_used(&blobs, name, seconds);
+        }
+        assert!(blobs.file("first").unwrap().is_some());
+        assert!(blobs.file("none").unwrap().is_none());
+        blobs.put("third", b"123").unwrap();
+        assert!(blobs.touch("first") && !blobs.touch("second"));
+    }
+
+    #[test]
+    fn what_is_open_stays_whole_when_its_name_is_gone_or_anothers() {
+        let (_folder, blobs) = open(3);
+        let bytes_of = |mut file: File| {
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        blobs.put("a", b"one").unwrap();
+        let replaced = blobs.file("a").unwrap().unwrap();
+        blobs.put("a", b"two").unwrap();
+        let evicted = blobs.file("a").unwrap().unwrap();
+        blobs.put("b", b"123").unwrap();
+        assert!(!blobs.touch("a"));
+        assert_eq!((bytes_of(replaced), bytes_of(evicted)), (b"one".to_vec(), b"two".to_vec()));
+    }
+
+    #[test]
+    fn what_is_written_is_the_file_that_has_the_name() {
+        let (_folder, blobs) = open(100);
+        let written = blobs.put_parts("a", &[b"12", b"3"]).unwrap().metadata().unwrap();
+        let named = blobs.file("a").unwrap().unwrap().metadata().unwrap();
+        assert_eq!((written.dev(), written.ino(), written.len()), (named.dev(), named.ino(), 3));
     }
 
     #[test]
