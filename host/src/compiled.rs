@@ -4,11 +4,17 @@
 //! folder that only the daemon's user can enter, and carries a MAC over its bytes, its digest and the engine's configuration,
 //! under a key that never leaves the machine. What does not check out is compiled again. Guests never see any of it: they have
 //! their own directory and nothing else.
+//!
+//! A file is opened once. Its MAC is checked and its code is mapped through that one descriptor, so that both are of the same
+//! file whatever happens to its name, and no file is written again once it has its name. Mapped code is the system's copy of the
+//! file: all nodes of a machine that share the folder share it, and it is given up and read again as memory gets short.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::sync::Once;
 
 use burla_blobs::BlobDir;
 use burla_types::Digest;
@@ -25,75 +31,138 @@ const COMPILED_BYTES_MAX: u64 = 4 << 30;
 /// Length of the key, and of a MAC: those of SHA-256.
 const MAC_BYTES: usize = 32;
 
+/// What is read of a file at a time to check it: enough that the calls cost nothing beside the hashing.
+const READ_BYTES: usize = 64 << 10;
+
+/// Where the files that this process has open can be opened again, whatever has become of their names.
+const OPEN_FILES: &str = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+
 /// What a file's mode grants to others than its owner.
 const MODE_OF_OTHERS: u32 = 0o077;
 
-/// The folder of compiled components, for one configuration of the engine.
+/// The folder of compiled components, for one configuration of the engine. Each is a file: what wasmtime serialised, and behind
+/// it, where wasmtime does not look, the MAC.
 pub(crate) struct CompiledCache {
     blobs: BlobDir,
     key: [u8; MAC_BYTES],
     engine: Engine,
     /// Stands for wasmtime's version, its configuration and the processor.
     compatibility: u64,
+    /// Whether the log has it that nothing can be mapped.
+    cannot_map: Once,
+}
+
+/// Machine code that is to be loaded.
+enum Code<'a> {
+    /// Mapped: the file stays open for as long as the component is loaded.
+    InFile(&'a File),
+    /// Copied.
+    InMemory(&'a [u8]),
 }
 
 impl CompiledCache {
     pub(crate) fn open(folder: &Path, engine: &Engine) -> io::Result<Self> {
         let blobs = BlobDir::open(folder.join("compiled"), COMPILED_BYTES_MAX)?;
         let key = load_or_make_key(&folder.join("compiled.key"))?;
-        Ok(Self { blobs, key, engine: engine.clone(), compatibility: compatibility(engine) })
+        let (engine, compatibility) = (engine.clone(), compatibility(engine));
+        Ok(Self { blobs, key, engine, compatibility, cannot_map: Once::new() })
     }
 
     /// The compiled component, if it was kept and nothing has happened to it since.
     pub(crate) fn load(&self, digest: Digest) -> Option<Component> {
         let name = self.name(digest);
-        let file = self
-            .blobs
-            .get(&name)
-            .inspect_err(|error| tracing::warn!(%error, %name, "cannot read a compiled component"))
-            .ok()??;
-        let Some(code) = self.authenticate(digest, &file) else {
+        let cannot_read = |error: &io::Error| tracing::warn!(%error, %name, "cannot read a compiled component");
+        let file = self.blobs.file(&name).inspect_err(cannot_read).ok()??;
+        if !self.is_authentic(digest, &file).inspect_err(cannot_read).ok()? {
             tracing::warn!(%name, "a compiled component was altered or cut short; compiling it again");
             return None;
-        };
-        self.deserialize(code)
+        }
+        self.map(&file)
+            .or_else(|_| self.copy(&file))
             .inspect_err(|error| tracing::warn!(%error, %name, "a compiled component does not load; compiling it again"))
             .ok()
     }
 
-    /// Loads what was compiled just now, and keeps it for the next time. A cache that cannot be written costs time, not calls.
+    /// Keeps what was compiled just now for the next time, and loads it. A cache that cannot be written costs time and memory,
+    /// not calls.
     pub(crate) fn store(&self, digest: Digest, code: &MachineCode) -> wasmtime::Result<Component> {
-        let code = code.as_bytes();
-        // What does not load is not worth keeping.
-        let component = self.deserialize(code)?;
-        let mac = self.mac(digest, code).finalize().into_bytes();
-        if let Err(error) = self.blobs.put_parts(&self.name(digest), &[&mac[..], code]) {
-            tracing::warn!(%error, %digest, "cannot keep a compiled component");
+        let (name, code) = (self.name(digest), code.as_bytes());
+        let mac = self.mac(digest).chain_update(code).finalize().into_bytes();
+        let kept = self
+            .blobs
+            .put_parts(&name, &[code, &mac[..]])
+            .inspect_err(|error| tracing::warn!(%error, %digest, "cannot keep a compiled component"));
+        let mapped = kept.ok().and_then(|file| self.map(&file).ok());
+        let loaded = mapped.map_or_else(|| self.deserialize(&Code::InMemory(code)), Ok);
+        if loaded.is_err() {
+            // What does not load is not worth keeping. If it cannot be removed either, it is compiled again as it is now.
+            let _ = self.blobs.remove(&name);
         }
-        Ok(component)
+        loaded
     }
 
     fn name(&self, digest: Digest) -> String {
         format!("{digest}-{:016x}.cwasm", self.compatibility)
     }
 
-    fn authenticate<'a>(&self, digest: Digest, file: &'a [u8]) -> Option<&'a [u8]> {
-        let (mac, code) = file.split_at_checked(MAC_BYTES)?;
-        self.mac(digest, code).verify_slice(mac).ok().map(|()| code)
+    /// Whether a file has what `store` wrote for this component. The file may have any size.
+    fn is_authentic(&self, digest: Digest, file: &File) -> io::Result<bool> {
+        let Some(code_bytes) = file.metadata()?.len().checked_sub(MAC_BYTES as u64) else { return Ok(false) };
+        let (mut hmac, mut buffer, mut offset) = (self.mac(digest), vec![0; READ_BYTES], 0);
+        while offset < code_bytes {
+            let left = usize::try_from(code_bytes - offset).unwrap_or(usize::MAX);
+            let part = &mut buffer[..left.min(READ_BYTES)];
+            file.read_exact_at(part, offset)?;
+            hmac.update(part);
+            offset += part.len() as u64;
+        }
+        let mut mac = [0; MAC_BYTES];
+        file.read_exact_at(&mut mac, code_bytes)?;
+        Ok(hmac.verify_slice(&mac).is_ok())
     }
 
-    fn mac(&self, digest: Digest, code: &[u8]) -> Hmac<Sha256> {
+    /// The MAC of a component's machine code, which is still to be added.
+    fn mac(&self, digest: Digest) -> Hmac<Sha256> {
         let hmac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
-        hmac.chain_update(digest.as_bytes()).chain_update(self.compatibility.to_le_bytes()).chain_update(code)
+        hmac.chain_update(digest.as_bytes()).chain_update(self.compatibility.to_le_bytes())
+    }
+
+    /// Loads a file without a copy of it. Not every system lets it: the folder may be mounted `noexec`, or there may be no
+    /// `/proc`.
+    fn map(&self, file: &File) -> wasmtime::Result<Component> {
+        self.deserialize(&Code::InFile(file)).inspect_err(|error| {
+            let tell =
+                || tracing::warn!("cannot map compiled components, so that each node has its own copy in memory: {error:#}");
+            self.cannot_map.call_once(tell);
+        })
+    }
+
+    /// Loads a file that was just opened as a copy in memory.
+    fn copy(&self, mut file: &File) -> wasmtime::Result<Component> {
+        let mut code = Vec::new();
+        file.read_to_end(&mut code)?;
+        self.deserialize(&Code::InMemory(&code))
     }
 
     #[expect(unsafe_code, reason = "the one place where compiled code is loaded")]
-    fn deserialize(&self, code: &[u8]) -> wasmtime::Result<Component> {
-        // SAFETY: these very bytes, in memory of our own, are what wasmtime of this version serialised for this configuration.
-        // Those from `store` are a `MachineCode`: a child process that runs our own binary wrote them to a pipe that nobody else
-        // holds. Those from `load` carry a MAC under our key, which only `store` makes, and only over the same. What this rests
-        // on is the compiler: a component that talks it into wrong code does so here as it would have within this process.
-        unsafe { Component::deserialize(&self.engine, code) }
+    fn deserialize(&self, code: &Code<'_>) -> wasmtime::Result<Component> {
+        // SAFETY: this is what wasmtime of this version serialised for this configuration. It comes from a `MachineCode`, which a
+        // child process that runs our own binary wrote to a pipe that nobody else holds: either directly, or by way of a file. A
+        // file has it because `store` wrote it there through the very descriptor that is given here, or because it carries, read
+        // through that descriptor, a MAC under our key, which only `store` makes. Where the descriptor is opened again by its
+        // number it leads to the same inode, whatever has its name. Nobody but our own user can reach that inode, and we neither
+        // write it any more nor cut it short, while it is mapped or ever after: `BlobDir` puts new files in the place of old
+        // ones.
+        // What this rests on is the file system, which has to give back what it was given, as for our own binary; and the
+        // compiler: a component that talks it into wrong code does so here as it would have within this process.
+        unsafe {
+            match code {
+                Code::InFile(file) => {
+                    Component::deserialize_file(&self.engine, Path::new(OPEN_FILES).join(file.as_raw_fd().to_string()))
+                }
+                Code::InMemory(bytes) => Component::deserialize(&self.engine, bytes),
+            }
+        }
     }
 }
 
@@ -189,9 +258,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (cache, digest, path) = stored(folder.path());
         let whole = std::fs::read(&path).unwrap();
-        let mut altered = whole.clone();
-        *altered.last_mut().unwrap() ^= 1;
-        for bad in [&altered[..], &whole[..whole.len() - 1], &whole[..MAC_BYTES - 1], b""] {
+        let altered = |position: usize| {
+            let mut altered = whole.clone();
+            altered[position] ^= 1;
+            altered
+        };
+        let (code_bytes, longer) = (whole.len() - MAC_BYTES, [&whole[..], b"x"].concat());
+        // The code and the MAC, each at both ends.
+        let mut bad = [0, code_bytes - 1, code_bytes, whole.len() - 1].map(altered).to_vec();
+        bad.extend(
+            [&whole[..whole.len() - 1], &whole[1..], &longer, &whole[..code_bytes], &whole[..MAC_BYTES - 1], b""]
+                .map(<[u8]>::to_vec),
+        );
+        for bad in bad {
             std::fs::write(&path, bad).unwrap();
             assert!(cache.load(digest).is_none());
         }
@@ -202,6 +281,59 @@ mod tests {
         let other = Digest::of(b"another");
         std::fs::write(folder.path().join("compiled").join(cache.name(other)), &whole).unwrap();
         assert!(cache.load(other).is_none());
+    }
+
+    #[test]
+    fn a_file_of_any_size_is_checked_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let digest = Digest::of(EMPTY);
+        for code_bytes in [0, 1, READ_BYTES - 1, READ_BYTES, READ_BYTES + 1, 3 * READ_BYTES] {
+            let code = vec![7; code_bytes];
+            let mac = cache.mac(digest).chain_update(&code).finalize().into_bytes();
+            let file = cache.blobs.put_parts("file", &[&code, &mac[..]]).unwrap();
+            assert!(cache.is_authentic(digest, &file).unwrap(), "{code_bytes}");
+            assert!(!cache.is_authentic(Digest::of(b"another"), &file).unwrap(), "{code_bytes}");
+        }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_is_loaded_is_the_file_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, digest, path) = stored(folder.path());
+        let path = path.canonicalize().unwrap();
+        let is_mapped = || {
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+            maps.lines().any(|line| line.ends_with(path.to_str().unwrap()))
+        };
+        let loaded = cache.load(digest).unwrap();
+        assert!(is_mapped());
+        drop(loaded);
+        assert!(!is_mapped());
+        let _stored = cache.store(digest, &MachineCode::of(EMPTY)).unwrap();
+        assert!(is_mapped());
+    }
+
+    #[test]
+    fn what_is_loaded_outlives_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, digest, path) = stored(folder.path());
+        let whole = std::fs::read(&path).unwrap();
+        let loaded = cache.load(digest).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(loaded.serialize().unwrap(), whole);
+        // Another file in its place.
+        cache.store(digest, &MachineCode::of(EMPTY)).unwrap();
+        assert_eq!(loaded.serialize().unwrap(), whole);
+    }
+
+    #[test]
+    fn what_cannot_be_mapped_is_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, _, path) = stored(folder.path());
+        let copied = cache.copy(&File::open(&path).unwrap()).unwrap();
+        assert_eq!(copied.serialize().unwrap(), std::fs::read(&path).unwrap());
     }
 
     #[test]
