@@ -25,7 +25,8 @@ use wasmtime::component::Component;
 
 use crate::compiler::MachineCode;
 
-/// What compiled components may take on disk: some thousands of the usual half megabyte.
+/// What compiled components may take on disk: some thousands of the usual half megabyte. One that makes room while it is loaded
+/// takes its bytes until it is not.
 const COMPILED_BYTES_MAX: u64 = 4 << 30;
 
 /// Length of the key, and of a MAC: those of SHA-256.
