@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Map(Box<Map>),
     /// Keep a grid on this machine, which programs find by themselves.
     Up(Up),
+    /// Measure the grid, each figure beside a bare baseline. It takes about half a minute.
+    Bench(Bench),
     /// Show the nodes of the grid.
     Nodes(Show),
     /// Show the jobs that run on the grid.
@@ -164,6 +166,22 @@ pub(crate) struct Up {
     /// GiB of memory that calls may have together. Default: 80 % of this machine's.
     #[arg(long, value_name = "GIB")]
     pub(crate) memory: Option<Gib>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Tiny calls whose rate is measured; more where these take less than two seconds.
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=4_000_000))]
+    pub(crate) calls: u64,
+    /// Do a tenth of everything: figures are rougher.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Show it as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Install the WebAssembly target with rustup if it is missing.
+    #[arg(long)]
+    pub(crate) install_target: bool,
 }
 
 #[derive(Debug, Args)]

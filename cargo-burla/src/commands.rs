@@ -1,5 +1,6 @@
 //! The verbs of `cargo burla`, a file for each.
 
+mod bench;
 mod build;
 mod inspect;
 mod map;
@@ -25,6 +26,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::Inspect(arguments) => inspect::inspect(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Map(arguments) => map::map(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Up(arguments) => up::up(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Bench(arguments) => bench::bench(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Nodes(arguments) => show::nodes(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Jobs(arguments) => show::jobs(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Cancel(arguments) => show::cancel(&arguments).map(|()| ExitCode::SUCCESS),

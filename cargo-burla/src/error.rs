@@ -173,6 +173,14 @@ pub enum CommandError {
         /// Lines.
         bad_lines: u64,
     },
+    /// The grid could not be measured.
+    #[error("cannot measure {what}: {reason}")]
+    Bench {
+        /// What of it.
+        what: &'static str,
+        /// Why not.
+        reason: String,
+    },
     /// The job could not be run, or the grid not be asked.
     #[error("{0}")]
     Job(#[source] burla::Error),
@@ -198,6 +206,7 @@ impl CommandError {
             Self::SomeFailed { .. } => exit_code::CALLS_FAILED,
             Self::Job(error) => match error {
                 burla::Error::JobCanceled { .. } => exit_code::CANCELED,
+                burla::Error::Call(_) => exit_code::CALLS_FAILED,
                 burla::Error::NoGrid | burla::Error::InvalidUrl { .. } | burla::Error::Unreachable { .. } => {
                     exit_code::GRID_FAILED
                 }
@@ -206,6 +215,7 @@ impl CommandError {
                 }
                 _ => exit_code::JOB_FAILED,
             },
+            Self::Bench { .. } => exit_code::JOB_FAILED,
             Self::Output { .. } => exit_code::OTHER,
             Self::Metadata(_) | Self::Start { .. } | Self::File { .. } | Self::New { .. } => exit_code::OTHER,
         }

@@ -2,7 +2,7 @@
 //!
 //! Cargo makes the package, and knows what that means inside a workspace; this puts a function in it, and the dependency.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cli::New;
@@ -11,9 +11,13 @@ use crate::error::CommandError;
 /// The program that a new project starts with.
 const MAIN: &str = include_str!("new/main.rs");
 
-/// Where this command was built from. While that is there, new projects use the `burla` of the same sources, so that the two fit
-/// together; else the published one.
+/// Where this command was built from.
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../client");
+
+/// The `burla` of the same sources, while they are there: new projects use it, so that the two fit together; else the published one.
+pub(super) fn sources() -> Option<PathBuf> {
+    Path::new(SOURCES).canonicalize().ok()
+}
 
 #[expect(clippy::print_stderr, reason = "people are told on stderr")]
 pub(super) fn new(arguments: &New) -> Result<(), CommandError> {
@@ -22,7 +26,7 @@ pub(super) fn new(arguments: &New) -> Result<(), CommandError> {
     let manifest = arguments.name.join("Cargo.toml");
     let manifest = manifest.display().to_string();
     let mut add = vec!["add", "--quiet", "--manifest-path", &manifest];
-    let sources = Path::new(SOURCES).canonicalize().ok().map(|path| path.display().to_string());
+    let sources = sources().map(|path| path.display().to_string());
     let published = format!("burla@{}", env!("CARGO_PKG_VERSION"));
     match &sources {
         Some(path) => add.extend(["--path", path]),

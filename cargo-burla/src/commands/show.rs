@@ -76,7 +76,7 @@ fn time(seconds: f64) -> String {
 }
 
 /// Columns as wide as what is in them.
-fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub(super) fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     // Names come from whoever joined or opened a job, and are shown on an operator's terminal, each in its row and column.
     let plain = |cell: String| Stdout::neutralised(&cell).replace('\n', "␊").replace('\t', "␉");
     let rows = rows.map(|row| row.into_iter().map(plain).collect());
