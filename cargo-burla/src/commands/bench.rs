@@ -14,7 +14,7 @@ mod grid_calls;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use burla::Grid;
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use crate::cli::Bench;
 use crate::error::CommandError;
 use crate::package::{build_program, package};
 use crate::project::{Cargo, Project, Selection, Wanted};
-use grid_calls::{GridCalls, number};
+use grid_calls::{GridCalls, PATIENCE, number};
 
 /// The functions.
 const MAIN: &str = include_str!("bench/bench-project/main.rs");
@@ -253,6 +253,7 @@ impl Measuring<'_> {
     }
 
     fn one_call(&mut self) -> Result<(), CommandError> {
+        let started = Instant::now();
         let (mut seconds, mut on_node, mut questions) = (Vec::new(), Vec::new(), Vec::new());
         super::tell("measuring jobs of one call");
         for _ in 0..ONE_CALLS / self.divisor {
@@ -260,6 +261,9 @@ impl Measuring<'_> {
             seconds.push(of_job);
             on_node.push(of_call);
             questions.push(self.calls.question_seconds()?);
+            if started.elapsed() >= PATIENCE {
+                break;
+            }
         }
         let calls = seconds.len() as u64;
         for (name, share) in [("one_call_p50", 0.5), ("one_call_p90", 0.9), ("one_call_p99", 0.99)] {

@@ -19,7 +19,7 @@ use super::failed;
 use crate::error::CommandError;
 
 /// How long one job may take. With what has ended by then a measurement does; with nothing it fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The most calls whose rate is measured: with more, whoever waits for them learns nothing more.
 const CALLS_MAX: u64 = 4_000_000;
