@@ -75,10 +75,8 @@ pub(super) fn bench(arguments: &Bench) -> Result<(), CommandError> {
         let calls = GridCalls::new(grid.clone(), component.path().to_owned())?;
         let divisor = if arguments.quick { QUICK } else { 1 };
         let calls_min = arguments.calls.div_ceil(divisor.into());
-        measure(
-            &grid,
-            Measuring { calls: &calls, program: &program, calls_min, divisor, processes_per_second: 0.0, figures: vec![] },
-        )
+        let (processes_per_second, figures) = (0.0, Vec::new());
+        measure(&grid, Measuring { calls: &calls, program: &program, calls_min, divisor, processes_per_second, figures })
     })?;
     if arguments.json { super::print_json(&report) } else { super::print_text(&report.table()) }
 }
@@ -279,7 +277,7 @@ impl Measuring<'_> {
     fn throughput(&mut self, cpus: f64) -> Result<f64, CommandError> {
         super::tell(&format!("measuring at least {} tiny calls", self.calls_min));
         let enough = (self.calls_min, RATE_TIME / self.divisor);
-        let rate = self.calls.rate("throughput", "doubles", number, |index, &output| output == index * 2, enough)?;
+        let rate = self.calls.rate("throughput", "doubles", number, |index, &output: &u64| output == index * 2, enough)?;
         let figures = (rate.per_second / cpus, self.processes_per_second);
         self.add("throughput_per_cpu", figures, "calls/s", rate.calls, "processes (`true`), one after another");
         Ok(cpus / rate.per_second)
@@ -290,8 +288,8 @@ impl Measuring<'_> {
         let text = "x".repeat(PAYLOAD_BYTES);
         let failed = |error| failed("payload", format!("{error}"));
         let input = Bytes::from(burla_types::codec::encode(&text).map_err(failed)?);
-        let rate =
-            self.calls.rate("payload", "echoes", |_| input.clone(), |_, echo| *echo == text, (1, RATE_TIME / self.divisor))?;
+        let enough = (1, RATE_TIME / self.divisor);
+        let rate = self.calls.rate("payload", "echoes", |_| input.clone(), |_, echo: &String| *echo == text, enough)?;
         let loopback = baseline::loopback_bytes_per_second(&input, LOOPBACK_MESSAGES / self.divisor)?;
         let figures = (2.0 * rate.per_second * input.len() as f64 / 1e6, loopback / 1e6);
         self.add("payload", figures, "MB/s", rate.calls, "an echo over a connection of this machine to itself");
@@ -307,7 +305,7 @@ impl Measuring<'_> {
         let with_file = cpus / rate.per_second;
         self.add("call_with_file", (with_file * 1e6, tiny * 1e6), "CPU µs", rate.calls, "a tiny call");
         let native = baseline::native(self.program, "uses_a_file", NATIVE_FILES)?;
-        let native = median(native.iter().map(|round| round.seconds).collect());
+        let native = median(native.iter().map(|&(_, seconds)| seconds).collect());
         let figures = ((with_file - tiny) * 1e6, native * 1e6);
         self.add("file_alone", figures, "CPU µs", rate.calls, "a file of native code on this machine");
         Ok(())
@@ -318,12 +316,12 @@ impl Measuring<'_> {
         for (function, name) in KERNELS {
             let native = baseline::native(self.program, function, ROUNDS)?;
             let on_grid = self.calls.one_by_one(function, ROUNDS)?;
-            let differs = |index: u64, output| native.get(index as usize).is_none_or(|round| round.result != output);
+            let differs = |index: u64, output| native.get(index as usize).is_none_or(|&(result, _)| result != output);
             if let Some(done) = on_grid.iter().find(|done| differs(done.index, done.output)) {
                 return Err(failed(function, format!("call {} returned something else than native code", done.index)));
             }
             let seconds = median(on_grid.iter().map(|done| done.usage.wall_time.as_secs_f64()).collect());
-            let native = median(native.iter().map(|round| round.seconds).collect());
+            let native = median(native.iter().map(|&(_, seconds)| seconds).collect());
             self.add(name, (seconds * 1e3, native * 1e3), "ms", on_grid.len() as u64, "native code on this machine");
         }
         Ok(())

@@ -36,41 +36,33 @@ fn echo(message: &[u8], messages: u32) -> io::Result<f64> {
         end.set_read_timeout(Some(LOOPBACK_PATIENCE))?;
         end.set_write_timeout(Some(LOOPBACK_PATIENCE))?;
     }
-    let mut sender = near.try_clone()?;
+    let mut buffer = vec![0; message.len()];
     let started = Instant::now();
     std::thread::scope(|threads| {
-        let sending = threads.spawn(move || (0..messages).try_for_each(|_| sender.write_all(message)));
-        let echoing = threads.spawn(move || {
+        threads.spawn(|| {
             let mut buffer = vec![0; message.len()];
             (0..messages).try_for_each(|_| {
                 far.read_exact(&mut buffer)?;
                 far.write_all(&buffer)
             })
         });
-        let mut buffer = vec![0; message.len()];
-        let received = (0..messages).try_for_each(|_| near.read_exact(&mut buffer));
-        for thread in [sending, echoing] {
-            thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))?;
-        }
-        received
+        // Each is there whole before it comes back, so that no two writes wait for each other.
+        (0..messages).try_for_each(|_| {
+            near.write_all(message)?;
+            near.read_exact(&mut buffer)
+        })
     })?;
     Ok(2.0 * message.len() as f64 * f64::from(messages) / started.elapsed().as_secs_f64())
 }
 
-/// One round of a function as native code.
-pub(super) struct Round {
-    pub(super) result: u64,
-    pub(super) seconds: f64,
-}
-
-/// The rounds of a function, by its name, that the program of the project runs on this machine.
-pub(super) fn native(program: &Path, name: &'static str, rounds: u64) -> Result<Vec<Round>, CommandError> {
+/// The rounds of a function, by its name, that the program of the project runs on this machine: of each the result and the seconds.
+pub(super) fn native(program: &Path, name: &'static str, rounds: u64) -> Result<Vec<(u64, f64)>, CommandError> {
     let cannot = |source| CommandError::Start { program: program.display().to_string(), source };
     let no_folder = |source| CommandError::File { act: "make a folder in", path: std::env::temp_dir(), source };
     let folder = tempfile::tempdir().map_err(no_folder)?;
     let output = Command::new(program).args([name, &rounds.to_string()]).current_dir(&folder).output().map_err(cannot)?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let rounds_run: Vec<Round> = text.lines().filter_map(round).collect();
+    let rounds_run: Vec<_> = text.lines().filter_map(round).collect();
     if !output.status.success() || rounds_run.len() as u64 != rounds {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(failed(name, format!("as native code it ended with {}: {}", output.status, said.trim())));
@@ -78,7 +70,7 @@ pub(super) fn native(program: &Path, name: &'static str, rounds: u64) -> Result<
     Ok(rounds_run)
 }
 
-fn round(line: &str) -> Option<Round> {
+fn round(line: &str) -> Option<(u64, f64)> {
     let (result, seconds) = line.split_once(' ')?;
-    Some(Round { result: result.parse().ok()?, seconds: seconds.parse().ok()? })
+    Some((result.parse().ok()?, seconds.parse().ok()?))
 }

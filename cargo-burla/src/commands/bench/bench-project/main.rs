@@ -51,8 +51,8 @@ fn hashes(seed: u64) -> u64 {
 #[cfg_attr(target_family = "wasm", burla::function)]
 fn multiplies(seed: u64) -> u64 {
     const SIDE: usize = 256;
-    let mut random = Random::new(seed);
-    let mut matrix = || (0..SIDE * SIDE).map(|_| random.next() as f64 / u64::MAX as f64).collect::<Vec<_>>();
+    let mut state = seed + 1;
+    let mut matrix = || (0..SIDE * SIDE).map(|_| random(&mut state) as f64 / u64::MAX as f64).collect::<Vec<_>>();
     let (mut left, right) = (matrix(), matrix());
     for _ in 0..4 {
         let mut product = vec![0.0; SIDE * SIDE];
@@ -69,26 +69,18 @@ fn multiplies(seed: u64) -> u64 {
 /// Sorts a million numbers.
 #[cfg_attr(target_family = "wasm", burla::function)]
 fn sorts(seed: u64) -> u64 {
-    let mut random = Random::new(seed);
-    let mut numbers: Vec<u64> = (0..1_000_000).map(|_| random.next()).collect();
+    let mut state = seed + 1;
+    let mut numbers: Vec<u64> = (0..1_000_000).map(|_| random(&mut state)).collect();
     numbers.sort_unstable();
     numbers.iter().step_by(1000).fold(0, |sum, number| sum.rotate_left(1) ^ number)
 }
 
-/// Numbers without a pattern that matters here: xorshift.
-struct Random(u64);
-
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
+/// The next of numbers without a pattern that matters here: xorshift, which needs a state that is not 0.
+fn random(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
