@@ -123,6 +123,7 @@ impl Node {
             data_dir: folder.join("data"),
             sandbox_dir: folder.join("sandboxes"),
             threads: threads.try_into().unwrap(),
+            calls_max: 64,
             memory_bytes: machine::capacity().memory_bytes,
             disk_bytes: 1 << 30,
             policy: Arc::new(Policy { network: Arc::new(NetworkPolicy::default()), disk_bytes_max: 1 << 30 }),

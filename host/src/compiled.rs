@@ -24,6 +24,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::compiler::MachineCode;
+use crate::engine::Engines;
 
 /// What compiled components may take on disk: some thousands of the usual half megabyte. One that makes room while it is loaded
 /// takes its bytes until it is not.
@@ -46,11 +47,17 @@ const MODE_OF_OTHERS: u32 = 0o077;
 pub(crate) struct CompiledCache {
     blobs: BlobDir,
     key: [u8; MAC_BYTES],
-    engine: Engine,
+    engines: Engines,
     /// Stands for wasmtime's version, its configuration and the processor.
     compatibility: u64,
     /// Whether the log has it that nothing can be mapped.
     cannot_map: Once,
+}
+
+/// One component's machine code, loaded for each of the engines. Where it is mapped, that is the same memory.
+pub(crate) struct Loaded {
+    pub(crate) resident: Component,
+    pub(crate) roomy: Component,
 }
 
 /// Machine code that is to be loaded.
@@ -62,15 +69,16 @@ enum Code<'a> {
 }
 
 impl CompiledCache {
-    pub(crate) fn open(folder: &Path, engine: &Engine) -> io::Result<Self> {
+    pub(crate) fn open(folder: &Path, engines: Engines) -> io::Result<Self> {
         let blobs = BlobDir::open(folder.join("compiled"), COMPILED_BYTES_MAX)?;
         let key = load_or_make_key(&folder.join("compiled.key"))?;
-        let (engine, compatibility) = (engine.clone(), compatibility(engine));
-        Ok(Self { blobs, key, engine, compatibility, cannot_map: Once::new() })
+        // Both have the same, or neither would load what the other does.
+        let compatibility = compatibility(&engines.roomy);
+        Ok(Self { blobs, key, engines, compatibility, cannot_map: Once::new() })
     }
 
     /// The compiled component, if it was kept and nothing has happened to it since.
-    pub(crate) fn load(&self, digest: Digest) -> Option<Component> {
+    pub(crate) fn load(&self, digest: Digest) -> Option<Loaded> {
         let name = self.name(digest);
         let cannot_read = |error: &io::Error| tracing::warn!(%error, %name, "cannot read a compiled component");
         let file = self.blobs.file(&name).inspect_err(cannot_read).ok()??;
@@ -86,7 +94,7 @@ impl CompiledCache {
 
     /// Keeps what was compiled just now for the next time, and loads it. A cache that cannot be written costs time and memory,
     /// not calls.
-    pub(crate) fn store(&self, digest: Digest, code: &MachineCode) -> wasmtime::Result<Component> {
+    pub(crate) fn store(&self, digest: Digest, code: &MachineCode) -> wasmtime::Result<Loaded> {
         let (name, code) = (self.name(digest), code.as_bytes());
         let mac = self.mac(digest).chain_update(code).finalize().into_bytes();
         let kept = self
@@ -130,7 +138,7 @@ impl CompiledCache {
 
     /// Loads a file without a copy of it. Not every system lets it: the folder may be mounted `noexec`, or there may be no
     /// `/proc`.
-    fn map(&self, file: &File) -> wasmtime::Result<Component> {
+    fn map(&self, file: &File) -> wasmtime::Result<Loaded> {
         self.deserialize(&Code::InFile(file)).inspect_err(|error| {
             let tell =
                 || tracing::warn!("cannot map compiled components, so that each node has its own copy in memory: {error:#}");
@@ -139,30 +147,33 @@ impl CompiledCache {
     }
 
     /// Loads a file that was just opened as a copy in memory.
-    fn copy(&self, mut file: &File) -> wasmtime::Result<Component> {
+    fn copy(&self, mut file: &File) -> wasmtime::Result<Loaded> {
         let mut code = Vec::new();
         file.read_to_end(&mut code)?;
         self.deserialize(&Code::InMemory(&code))
     }
 
-    #[expect(unsafe_code, reason = "the one place where compiled code is loaded")]
-    fn deserialize(&self, code: &Code<'_>) -> wasmtime::Result<Component> {
-        // SAFETY: this is what wasmtime of this version serialised for this configuration. It comes from a `MachineCode`, which a
-        // child process that runs our own binary wrote to a pipe that nobody else holds: either directly, or by way of a file. A
-        // file has it because `store` wrote it there through the very descriptor that is given here, or because it carries, read
-        // through that descriptor, a MAC under our key, which only `store` makes. Where the descriptor is opened again by its
-        // number it leads to the same inode, whatever has its name. Nobody but our own user can reach that inode, and we neither
-        // write it any more nor cut it short, while it is mapped or ever after: `BlobDir` puts new files in the place of old
-        // ones.
-        // What this rests on is the file system, which has to give back what it was given, as for our own binary; and the
-        // compiler: a component that talks it into wrong code does so here as it would have within this process.
-        unsafe {
-            match code {
-                Code::InFile(file) => {
-                    Component::deserialize_file(&self.engine, Path::new(OPEN_FILES).join(file.as_raw_fd().to_string()))
-                }
-                Code::InMemory(bytes) => Component::deserialize(&self.engine, bytes),
-            }
+    fn deserialize(&self, code: &Code<'_>) -> wasmtime::Result<Loaded> {
+        let Engines { resident, roomy, .. } = &self.engines;
+        Ok(Loaded { resident: deserialize(resident, code)?, roomy: deserialize(roomy, code)? })
+    }
+}
+
+#[expect(unsafe_code, reason = "the one place where compiled code is loaded")]
+fn deserialize(engine: &Engine, code: &Code<'_>) -> wasmtime::Result<Component> {
+    // SAFETY: this is what wasmtime of this version serialised for this configuration. It comes from a `MachineCode`, which a
+    // child process that runs our own binary wrote to a pipe that nobody else holds: either directly, or by way of a file. A
+    // file has it because `store` wrote it there through the very descriptor that is given here, or because it carries, read
+    // through that descriptor, a MAC under our key, which only `store` makes. Where the descriptor is opened again by its
+    // number it leads to the same inode, whatever has its name. Nobody but our own user can reach that inode, and we neither
+    // write it any more nor cut it short, while it is mapped or ever after: `BlobDir` puts new files in the place of old
+    // ones.
+    // What this rests on is the file system, which has to give back what it was given, as for our own binary; and the
+    // compiler: a component that talks it into wrong code does so here as it would have within this process.
+    unsafe {
+        match code {
+            Code::InFile(file) => Component::deserialize_file(engine, Path::new(OPEN_FILES).join(file.as_raw_fd().to_string())),
+            Code::InMemory(bytes) => Component::deserialize(engine, bytes),
         }
     }
 }
@@ -227,8 +238,7 @@ mod tests {
     const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
     fn cache(folder: &Path) -> CompiledCache {
-        let engine = crate::engine::engine().unwrap();
-        CompiledCache::open(folder, &engine).unwrap()
+        CompiledCache::open(folder, Engines::new(1, 1).unwrap()).unwrap()
     }
 
     fn stored(folder: &Path) -> (CompiledCache, Digest, std::path::PathBuf) {
@@ -241,9 +251,10 @@ mod tests {
 
     #[test]
     fn what_compiles_and_what_runs_agree() {
-        let engines = [crate::engine::engine().unwrap(), crate::engine::engine_for_compiling().unwrap()];
-        let [runs, compiles] = engines.map(|engine| compatibility(&engine));
-        assert_eq!(runs, compiles);
+        let Engines { resident, roomy, .. } = Engines::new(1, 1).unwrap();
+        let engines = [resident, roomy, crate::engine::engine_for_compiling().unwrap()];
+        let [resident, roomy, compiles] = engines.map(|engine| compatibility(&engine));
+        assert_eq!((resident, roomy), (compiles, compiles));
     }
 
     #[test]
@@ -323,10 +334,10 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         let loaded = cache.load(digest).unwrap();
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(loaded.serialize().unwrap(), whole);
+        assert_eq!(loaded.roomy.serialize().unwrap(), whole);
         // Another file in its place.
         cache.store(digest, &MachineCode::of(EMPTY)).unwrap();
-        assert_eq!(loaded.serialize().unwrap(), whole);
+        assert_eq!(loaded.roomy.serialize().unwrap(), whole);
     }
 
     #[test]
@@ -334,7 +345,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (cache, _, path) = stored(folder.path());
         let copied = cache.copy(&File::open(&path).unwrap()).unwrap();
-        assert_eq!(copied.serialize().unwrap(), std::fs::read(&path).unwrap());
+        assert_eq!(copied.roomy.serialize().unwrap(), std::fs::read(&path).unwrap());
     }
 
     #[test]

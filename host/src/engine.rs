@@ -2,14 +2,18 @@
 
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
-/// Calls that a node can hold at one time, running or asleep. The pool reserves 4 GiB of address space for each memory: 1,000
-/// calls take 8 of the 128 TiB that a process has.
-pub(crate) const CALLS_MAX: u32 = 1000;
+/// Calls of each CPU that run with what the last one in their place left resident. Beyond them there are as many places as the node may have
+/// calls, most of them asleep, and what they leave goes back to the kernel: 10,000 places that kept a Rust function's first MiB would keep
+/// ten GiB.
+const RESIDENT_CALLS_PER_CPU: u32 = 16;
+
+/// The least calls that a node can hold: where the kernel does not give address space for so many, it gives it for none.
+const CALLS_LEAST: u32 = 64;
 
 /// Core instances that one component may consist of: a Rust function's own, those that connect it to WASI, and room for more.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
 
-/// Memories that one component may have. Rust makes one; a second allows for composed components.
+/// Memories that one component may have. Rust makes one; a second allows for composed components, whose calls count as two.
 const MEMORIES_PER_COMPONENT: u32 = 2;
 
 /// Tables that one component may have: a Rust function's pointers, those of its imports, and room for more.
@@ -26,19 +30,54 @@ const MEMORY_KEEP_RESIDENT_BYTES: usize = 2 << 20;
 /// The same for tables.
 const TABLE_KEEP_RESIDENT_BYTES: usize = 512 << 10;
 
-/// Makes the engine that runs components.
-///
-/// Where the machine does not give the pool its address space (containers with `ulimit -v`, small ARM boards), instances are
-/// allocated one by one: three times slower to start, and otherwise the same.
-pub(crate) fn engine() -> wasmtime::Result<Engine> {
-    Engine::new(&config(InstanceAllocationStrategy::Pooling(pool()))).or_else(|error| {
-        tracing::warn!(%error, "the pool of instances does not fit; instances are allocated one by one");
-        Engine::new(&config(InstanceAllocationStrategy::OnDemand))
-    })
+/// The engines that run components. They differ in where instances live, and in nothing else: what one compiled, both load.
+#[derive(Clone)]
+pub(crate) struct Engines {
+    /// For the calls that come and go: what one used stays resident for the next, cleared by hand.
+    pub(crate) resident: Engine,
+    /// How many of these there are at one time.
+    pub(crate) resident_calls: u32,
+    /// For all beyond them.
+    pub(crate) roomy: Engine,
+    /// How many of these there are at one time.
+    pub(crate) roomy_calls: u32,
+}
+
+impl Engines {
+    /// Makes the engines of a node that has so many CPUs for guests, and may have so many calls at one time.
+    ///
+    /// Each memory takes 4 GiB of address space, 10,000 of them 40 of the 128 TiB that a process has. Where the machine does not give that
+    /// (containers with `ulimit -v`, small ARM boards), there is room for fewer calls; where it does not give even that, instances are
+    /// allocated one by one: three times slower to start, and otherwise the same.
+    pub(crate) fn new(cpus: u32, calls_max: u32) -> wasmtime::Result<Self> {
+        let resident_calls = cpus.saturating_mul(RESIDENT_CALLS_PER_CPU).min(calls_max);
+        let mut roomy_calls = calls_max;
+        loop {
+            let pooled = |calls, memory_bytes, table_bytes| {
+                Engine::new(&config(InstanceAllocationStrategy::Pooling(pool(calls, memory_bytes, table_bytes))))
+            };
+            let engines = pooled(resident_calls.min(roomy_calls), MEMORY_KEEP_RESIDENT_BYTES, TABLE_KEEP_RESIDENT_BYTES)
+                .and_then(|resident| Ok((resident, pooled(roomy_calls, 0, 0)?)));
+            match engines {
+                Ok((resident, roomy)) => {
+                    return Ok(Self { resident, resident_calls: resident_calls.min(roomy_calls), roomy, roomy_calls });
+                }
+                Err(error) if roomy_calls / 2 >= CALLS_LEAST => {
+                    tracing::warn!(%error, calls = roomy_calls, "no address space for so many calls; trying half");
+                    roomy_calls /= 2;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the pool of instances does not fit; instances are allocated one by one");
+                    let engine = Engine::new(&config(InstanceAllocationStrategy::OnDemand))?;
+                    return Ok(Self { resident: engine.clone(), resident_calls: 0, roomy: engine, roomy_calls });
+                }
+            }
+        }
+    }
 }
 
 /// Makes the engine that compiles components, in a process that runs none. It reserves no pool: how instances are allocated does
-/// not change machine code, and what this one makes, [`engine`] loads.
+/// not change machine code, and what this one makes, [`Engines`] load.
 pub(crate) fn engine_for_compiling() -> wasmtime::Result<Engine> {
     Engine::new(&config(InstanceAllocationStrategy::OnDemand))
 }
@@ -67,18 +106,20 @@ fn config(allocation: InstanceAllocationStrategy) -> Config {
     config
 }
 
-fn pool() -> PoolingAllocationConfig {
+fn pool(calls: u32, memory_keep_resident_bytes: usize, table_keep_resident_bytes: usize) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(CALLS_MAX)
-        .total_core_instances(CALLS_MAX * CORE_INSTANCES_PER_COMPONENT)
-        .total_memories(CALLS_MAX * MEMORIES_PER_COMPONENT)
-        .total_tables(CALLS_MAX * TABLES_PER_COMPONENT)
-        .total_stacks(CALLS_MAX)
+    // `pagemap_scan` would reset only the pages that a guest has written. In wasmtime 48.0.8 it takes a page that the kernel has swapped
+    // out, or is just moving, for a clean one, and the next call would read it (docs/decisions/011-pages-are-reset-by-hand.md).
+    pool.total_component_instances(calls)
+        .total_core_instances(calls * CORE_INSTANCES_PER_COMPONENT)
+        .total_memories(calls)
+        .total_tables(calls * TABLES_PER_COMPONENT)
+        .total_stacks(calls)
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(MEMORIES_PER_COMPONENT)
         .max_tables_per_component(TABLES_PER_COMPONENT)
         .table_elements(TABLE_ELEMENTS_MAX)
-        .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT_BYTES)
-        .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES);
+        .linear_memory_keep_resident(memory_keep_resident_bytes)
+        .table_keep_resident(table_keep_resident_bytes);
     pool
 }

@@ -16,13 +16,13 @@ use bytes::Bytes;
 use lru::LruCache;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{OnceCell, Semaphore};
+use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Engine, Store};
 
-use crate::compiled::CompiledCache;
+use crate::compiled::{CompiledCache, Loaded};
 use crate::compiler::{CompileError, Compiler, CompilerConfig, FailedCompiles};
 use crate::contract::{self, CallError, FunctionPre, kept};
-use crate::engine::CALLS_MAX;
+use crate::engine::Engines;
 use crate::filesystem::{Disk, NodeDisk, NodeFiles, can_let_others_go};
 use crate::machine;
 use crate::memory::{NodeMemory, Reservation};
@@ -60,11 +60,18 @@ const CAUSES_MAX: usize = 64;
 
 /// A component that is ready to be instantiated.
 #[derive(Clone)]
-pub struct PreparedComponent(FunctionPre<Sandbox>);
+pub struct PreparedComponent(Arc<Prepared>);
+
+struct Prepared {
+    resident: FunctionPre<Sandbox>,
+    roomy: FunctionPre<Sandbox>,
+    /// Its memories, each of which takes a place of the pool.
+    places: u32,
+}
 
 impl PreparedComponent {
     fn code_bytes(&self) -> usize {
-        let range = self.0.instance_pre().component().image_range();
+        let range = self.0.roomy.instance_pre().component().image_range();
         range.end as usize - range.start as usize
     }
 }
@@ -138,6 +145,8 @@ pub struct ExecutorConfig {
     pub sandbox_dir: PathBuf,
     /// CPUs that guests run on.
     pub threads: NonZero<usize>,
+    /// Calls that it may have at one time, asleep ones included.
+    pub calls_max: u32,
     /// Memory that calls may have together.
     pub memory_bytes: u64,
     /// Bytes that calls' files may take together.
@@ -148,8 +157,8 @@ pub struct ExecutorConfig {
 
 /// Runs calls on threads of its own.
 pub struct Executor {
-    engine: Engine,
-    linker: Linker<Sandbox>,
+    resident_linker: Linker<Sandbox>,
+    roomy_linker: Linker<Sandbox>,
     compiled: CompiledCache,
     compiler: Compiler,
     failed: FailedCompiles,
@@ -164,8 +173,11 @@ pub struct Executor {
     lookups: Arc<Lookups>,
     policy: Arc<Policy>,
     metrics: Arc<Metrics>,
-    /// Calls beyond what the pool of instances holds wait here; the pool itself would fail them.
-    instances: Semaphore,
+    /// Places in the two pools of instances. Where there is none in either, calls wait here; the pool itself would fail them.
+    resident_places: Semaphore,
+    roomy_places: Semaphore,
+    resident_calls: u32,
+    roomy_calls: u32,
     /// Only guests run here: one that computes for minutes delays no message and no heartbeat.
     runtime: Option<Runtime>,
 }
@@ -177,17 +189,22 @@ impl Executor {
     ///
     /// A folder that cannot be made or read, or an engine that cannot be made.
     pub fn new(config: ExecutorConfig, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        let ExecutorConfig { data_dir, sandbox_dir, threads, memory_bytes, disk_bytes, policy } = config;
+        let ExecutorConfig { data_dir, sandbox_dir, threads, calls_max, memory_bytes, disk_bytes, policy } = config;
         let (data_dir, sandbox_dir) = (data_dir.as_path(), sandbox_dir.as_path());
         burla_blobs::make_private_dir(data_dir)?;
-        let engine = crate::engine::engine()?;
+        let cpus = u32::try_from(threads.get()).unwrap_or(u32::MAX);
+        let engines = Engines::new(cpus, calls_max)?;
         let mut executor = Self {
-            linker: contract::linker(&engine)?,
-            compiled: CompiledCache::open(data_dir, &engine)?,
+            resident_linker: contract::linker(&engines.resident)?,
+            roomy_linker: contract::linker(&engines.roomy)?,
+            resident_places: Semaphore::new(engines.resident_calls as usize),
+            roomy_places: Semaphore::new(engines.roomy_calls as usize),
+            resident_calls: engines.resident_calls,
+            roomy_calls: engines.roomy_calls,
+            compiled: CompiledCache::open(data_dir, engines)?,
             compiler: Compiler::new(CompilerConfig::default()),
             failed: FailedCompiles::default(),
             preparing: Semaphore::new(PREPARES_MAX),
-            engine,
             loaded: Mutex::new(LruCache::new(LOADED_MAX)),
             scratch: Arc::new(ScratchPool::open(sandbox_dir)?),
             memory: NodeMemory::new(memory_bytes, machine::memory_for_calls_bytes),
@@ -196,7 +213,6 @@ impl Executor {
             lookups: Arc::default(),
             policy,
             metrics,
-            instances: Semaphore::new(CALLS_MAX as usize),
             runtime: None,
         };
         // Last: a runtime must not be dropped where others are awaited, as an error after it would do.
@@ -267,7 +283,7 @@ impl Executor {
 
     /// One that was kept and does not link would not link either if it were compiled again.
     fn load(&self, digest: Digest) -> anyhow::Result<Option<PreparedComponent>> {
-        self.compiled.load(digest).map(|component| self.link(&component)).transpose()
+        self.compiled.load(digest).map(|loaded| self.link(&loaded)).transpose()
     }
 
     async fn compile(self: &Arc<Self>, digest: Digest, bytes: Bytes) -> Result<PreparedComponent, PrepareError> {
@@ -288,16 +304,23 @@ impl Executor {
         loaded.map_err(|error| unusable(digest, &error))
     }
 
-    fn link(&self, component: &Component) -> anyhow::Result<PreparedComponent> {
-        Ok(PreparedComponent(FunctionPre::new(self.linker.instantiate_pre(component)?)?))
+    fn link(&self, loaded: &Loaded) -> anyhow::Result<PreparedComponent> {
+        let pre = |linker: &Linker<Sandbox>, component: &Component| FunctionPre::new(linker.instantiate_pre(component)?);
+        // One that says nothing of what it takes has modules that are not known before it is made; the linker offers none.
+        let places = loaded.roomy.resources_required().map_or(1, |required| required.num_memories.max(1));
+        Ok(PreparedComponent(Arc::new(Prepared {
+            resident: pre(&self.resident_linker, &loaded.resident)?,
+            roomy: pre(&self.roomy_linker, &loaded.roomy)?,
+            places,
+        })))
     }
 
     /// Runs one call to its end. Whatever the guest does, this returns how it ended; dropping the future ends the guest.
     pub async fn call(&self, call: Call, printer: impl Printer) -> CallEnd {
-        // Without a look at tokio's budget where there is room, as there is for all but the last of a thousand.
-        let _instance = match self.instances.try_acquire() {
-            Ok(instance) => Ok(instance),
-            Err(_) => self.instances.acquire().await,
+        let Prepared { resident, roomy, places } = &*call.component.0;
+        let (pre, _places) = match self.resident_places.try_acquire_many(*places) {
+            Ok(taken) => (resident, Ok(taken)),
+            Err(_) => (roomy, self.roomy_places.acquire_many(*places).await),
         };
         let reservation = match self.memory.reserve(call.memory_bytes_reserved).await {
             Ok(reservation) => reservation,
@@ -306,7 +329,7 @@ impl Executor {
         let _running = Running::new(&self.metrics);
         let started = Instant::now();
         let output = CallOutput::new(printer);
-        let Attempted { outcome, mut usage, node_was_short } = self.attempt(&call, &output, reservation).await;
+        let Attempted { outcome, mut usage, node_was_short } = self.attempt(&call, pre, &output, reservation).await;
         let tail = output.finish();
         let stderr_tail = if matches!(outcome, Outcome::Done(_)) { String::new() } else { tail };
         usage.wall_time = started.elapsed();
@@ -314,6 +337,11 @@ impl Executor {
             self.metrics.call_ended(&outcome, &usage);
         }
         CallEnd { outcome, stderr_tail, usage, node_was_short }
+    }
+
+    /// Calls that it can have at one time.
+    pub(crate) fn calls_max(&self) -> u32 {
+        self.roomy_calls
     }
 
     /// What calls hold of the node's memory.
@@ -329,7 +357,10 @@ impl Executor {
     /// Waits until no call runs any more, a while at most, and removes what calls have left on disk. Calls must have been told to
     /// end.
     pub(crate) async fn shut_down(self: &Arc<Self>) {
-        if tokio::time::timeout(SHUTDOWN_GRACE, self.instances.acquire_many(CALLS_MAX)).await.is_err() {
+        let all_ended = async {
+            (self.resident_places.acquire_many(self.resident_calls).await, self.roomy_places.acquire_many(self.roomy_calls).await)
+        };
+        if tokio::time::timeout(SHUTDOWN_GRACE, all_ended).await.is_err() {
             tracing::warn!(grace = ?SHUTDOWN_GRACE, "calls are still running; leaving them");
         }
         let this = Arc::clone(self);
@@ -339,7 +370,7 @@ impl Executor {
     }
 
     /// One instance, from its making to its end.
-    async fn attempt(&self, call: &Call, output: &CallOutput, reservation: Reservation) -> Attempted {
+    async fn attempt(&self, call: &Call, pre: &FunctionPre<Sandbox>, output: &CallOutput, reservation: Reservation) -> Attempted {
         let (overdraft, turn) = (reservation.overdraft(), Turn::new());
         let disk_bytes = self.policy.disk_bytes(&call.limits);
         let disk = Disk::new(disk_bytes, Arc::clone(&self.disk), Arc::clone(&self.files), Arc::clone(&self.scratch));
@@ -358,7 +389,7 @@ impl Executor {
             ),
             turn: turn.clone(),
         };
-        let mut store = match Sandbox::store(&self.engine, given) {
+        let mut store = match Sandbox::store(pre.instance_pre().engine(), given) {
             Ok(store) => store,
             Err(NoSandbox::TooLittleMemory(exceeded)) => return Attempted::without_instance(Outcome::Exceeded(exceeded)),
             Err(NoSandbox::NodeIsShort) => {
@@ -369,7 +400,7 @@ impl Executor {
             }
         };
         let ended = {
-            let guest = in_turns(call.limits.cpu_millis_max, &turn, enter(&mut store, call));
+            let guest = in_turns(call.limits.cpu_millis_max, &turn, enter(&mut store, pre, call));
             let in_time = async {
                 match call.limits.wall_time_max {
                     Some(wall_time_max) => tokio::time::timeout(wall_time_max, guest).await,
@@ -524,8 +555,12 @@ impl Drop for Executor {
     }
 }
 
-async fn enter(store: &mut Store<Sandbox>, call: &Call) -> wasmtime::Result<Result<Vec<u8>, CallError>> {
-    let instance = call.component.0.instantiate_async(&mut *store).await?;
+async fn enter(
+    store: &mut Store<Sandbox>,
+    pre: &FunctionPre<Sandbox>,
+    call: &Call,
+) -> wasmtime::Result<Result<Vec<u8>, CallError>> {
+    let instance = pre.instantiate_async(&mut *store).await?;
     instance.burla_function_handler().call_call(store, &call.function, &call.input).await
 }
 

@@ -100,6 +100,11 @@ impl Jobs {
         }
     }
 
+    /// How many calls there may be here at one time.
+    pub(crate) fn calls_max(&self) -> u32 {
+        self.executor.calls_max()
+    }
+
     /// Takes on a job, and makes its component ready with `fetch` where it is not known here. Must be called within a tokio
     /// runtime.
     pub(crate) fn start<E, F>(&self, id: JobId, work: Work, fetch: impl Fn() -> F + Send + Sync + 'static)

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use burla_types::Resources;
+use burla_types::{CPU_MILLIS_MIN, Resources};
 
 /// The share of the machine's memory that calls may reserve. The rest is for the node itself, the page cache, and what else runs
 /// here.
@@ -25,7 +25,30 @@ pub fn threads() -> NonZero<usize> {
     std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }
 
-/// Lets this process open as many files as the system allows it at most: every call that runs has two open before it opens any.
+/// Calls that a node may have at one time, most of them asleep: as many as its CPUs hold of the smallest share, within what the kernel
+/// gives.
+pub fn calls_max(cpu_millis: u64) -> u32 {
+    let mappings_max = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok().and_then(|text| text.trim().parse().ok());
+    calls_within(cpu_millis, mappings_max.unwrap_or(MAPPINGS_MAX_DEFAULT))
+}
+
+/// What Linux lets a process have, unless it is told otherwise.
+const MAPPINGS_MAX_DEFAULT: u64 = 65_530;
+
+fn calls_within(cpu_millis: u64, mappings_max: u64) -> u32 {
+    /// The address space of a process has room for three times as many, with all their tables.
+    const MOST: u64 = 10_000;
+    const LEAST: u64 = 64;
+    /// Two for its stack, and four for its memory: what wasmtime's stack is, its initial data, its heap, and the rest.
+    const MAPPINGS_PER_CALL: u64 = 6;
+    /// For threads, libraries and machine code, and for calls with a resident place.
+    const OWN_MAPPINGS: u64 = 5_000;
+    let by_cpus = cpu_millis / u64::from(CPU_MILLIS_MIN);
+    let by_mappings = mappings_max.saturating_sub(OWN_MAPPINGS) / MAPPINGS_PER_CALL;
+    u32::try_from(by_cpus.min(by_mappings).clamp(LEAST, MOST)).unwrap_or(u32::MAX)
+}
+
+/// Lets this process open as many files as the system allows it at most: each of thousands of calls may want some.
 pub(crate) fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
@@ -35,11 +58,11 @@ pub(crate) fn raise_descriptor_limit() {
     }
 }
 
-/// Files that calls may have open together: what this process may, without what it needs for itself. Two for each call, as many
-/// for directories that are kept for the next, and connections, logs and the cache.
+/// Files that calls may have open together: what this process may, without what it needs for itself. Those are directories that are
+/// kept for the next call, the directories of calls that have asked for one, connections, logs and the cache.
 pub(crate) fn files_for_calls() -> usize {
     use rustix::process::{Resource, getrlimit};
-    const OWN: u64 = 4 * crate::engine::CALLS_MAX as u64;
+    const OWN: u64 = 4_000;
     /// Where the system allows hardly any. Calls then run out together with the node, which tells them so.
     const LEAST: u64 = 64;
     let all = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -198,6 +221,20 @@ mod tests {
             std::fs::write(group.join("memory.stat"), format!("anon 1\ninactive_file {idle}\n")).unwrap();
         }
         assert_eq!(least_left(root.path(), "a"), Some(250));
+    }
+
+    #[test]
+    fn calls_are_as_many_as_cpus_and_mappings_allow() {
+        for (cpus, mappings_max, calls) in [
+            (1, MAPPINGS_MAX_DEFAULT, 100),
+            (64, MAPPINGS_MAX_DEFAULT, 6_400),
+            (1_000, MAPPINGS_MAX_DEFAULT, 10_000),
+            (1_000, 1 << 20, 10_000),
+            (1_000, 11_000, 1_000),
+            (1_000, 0, 64),
+        ] {
+            assert_eq!(calls_within(cpus * 1000, mappings_max), calls, "{cpus} CPUs, {mappings_max} mappings");
+        }
     }
 
     #[test]

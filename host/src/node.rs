@@ -89,6 +89,7 @@ pub async fn run(
         data_dir: config.data_dir.clone(),
         sandbox_dir: config.sandbox_dir.clone(),
         threads: machine::threads(),
+        calls_max: machine::calls_max(config.capacity.cpu_millis),
         memory_bytes: config.capacity.memory_bytes,
         disk_bytes: config.disk_bytes,
         policy: Arc::clone(&policy),

@@ -32,9 +32,9 @@ const RANDOM_BYTES_MAX: u64 = 1 << 20;
 /// Instances, memories and tables of one call. The pool has stricter limits; this is for when there is no pool.
 const OBJECTS_MAX: usize = 64;
 
-/// What the host holds for any call, from its start, beside its input: 40 KiB for its instance, as measured; up to 512 KiB of stack;
-/// its handles, of up to a KiB each; what it has printed of a line that is not whole; its context and its environment's copy.
-const CALL_BYTES: u64 = 2 << 20;
+/// What the host holds for any call, from its start, beside its input: 512 KiB of stack at most; its handles, of up to a KiB each; up to
+/// 256 KiB that it has printed of a line that is not whole; and 64 KiB for its instance, of which 40 were measured, and its context.
+const CALL_BYTES: u64 = (512 + 256 + 256 + 64) << 10;
 
 /// The same for a call that may use the network: 16 connections, 16 requests with up to 300 KiB of buffers each, and bodies.
 const NETWORK_BYTES: u64 = 12 << 20;
@@ -78,7 +78,8 @@ impl Sandbox {
         let mut store = Store::new(engine, sandbox);
         let network_bytes = if limits.network.is_empty() { 0 } else { NETWORK_BYTES };
         let memory = &mut store.data_mut().memory;
-        match memory.hold(CALL_BYTES + network_bytes + input_bytes as u64) {
+        let env_bytes: usize = env.iter().map(|(name, value)| 2 * size_of::<String>() + name.len() + value.len()).sum();
+        match memory.hold(CALL_BYTES + network_bytes + (input_bytes + env_bytes) as u64) {
             Ok(held) => held.keep(),
             Err(_) if memory.node_is_short => return Err(NoSandbox::NodeIsShort),
             Err(_) => return Err(NoSandbox::TooLittleMemory(memory.exceeded())),

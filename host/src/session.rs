@@ -17,7 +17,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
-use crate::engine::CALLS_MAX;
 use crate::jobs::{Jobs, WaitingCall};
 use crate::node::NodeConfig;
 use crate::outbound::{Batch, Blame, Outbound, ReturnReason};
@@ -62,7 +61,7 @@ pub(crate) async fn run(
     let mut client = connect(&config.scheduler_url).await?;
     let (messages, receiver) = mpsc::channel(MESSAGES_MAX);
     // There is room for the first.
-    let _ = messages.send(hello(config)).await;
+    let _ = messages.send(hello(config, jobs.calls_max())).await;
     let mut answers = client.session(ReceiverStream::new(receiver)).await?.into_inner();
     let welcome = next(&mut answers).await?;
     let Message::Welcome(welcome) = welcome else { return Err(InvalidMessage("something before its welcome").into()) };
@@ -110,12 +109,12 @@ async fn connect(url: &str) -> Result<NodeApiClient<Channel>, SessionError> {
     Ok(NodeApiClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
 }
 
-fn hello(config: &NodeConfig) -> NodeMessage {
+fn hello(config: &NodeConfig, calls_max: u32) -> NodeMessage {
     let hello = v1::Hello {
         node: Some(Peer::this().into()),
         name: config.name.clone(),
         capacity: Some(config.capacity.into()),
-        calls_max: u64::from(CALLS_MAX),
+        calls_max: u64::from(calls_max),
     };
     NodeMessage { message: Some(node_message::Message::Hello(hello)) }
 }
