@@ -26,8 +26,8 @@ fn everything_is_measured_beside_a_baseline() {
     assert_eq!(report["url"], grid.grid.url());
     // Of rates, what is in the time is counted, and `null` here.
     let expected = json!([
-        ["start_first", "s", 2],
-        ["start_warm", "s", 2],
+        ["start_first", "ms", 2],
+        ["start_warm", "ms", 2],
         ["one_call_p50", "ms", 20],
         ["one_call_p90", "ms", 20],
         ["one_call_p99", "ms", 20],

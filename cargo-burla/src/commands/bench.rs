@@ -199,9 +199,9 @@ fn tell_of_other_jobs(jobs: usize) {
 
 impl Report {
     fn table(&self) -> String {
-        let text = format!("grid at {}: {} nodes, {} CPUs\n\n", self.url, self.nodes, self.cpus);
+        let text = format!("grid at {}: {} CPUs, nodes: {}\n\n", self.url, self.cpus, self.nodes);
         let amount = |value: f64, unit: &str| {
-            let digits = if value.abs() < 10.0 { 2 } else { usize::from(value.abs() < 100.0) };
+            let digits = [1.0, 10.0, 100.0].iter().filter(|&&limit| value.abs() < limit).count();
             format!("{value:.digits$} {unit}")
         };
         let row = |figure: &Figure| {
@@ -243,10 +243,10 @@ impl Measuring<'_> {
         let first = self.calls.start(starts, stay)?;
         let warm = (0..WARM_STARTS).map(|_| self.calls.start(starts, stay));
         let warm = median(warm.collect::<Result<_, _>>()?);
-        let processes = starts as f64 / self.processes_per_second;
+        let processes = 1e3 * starts as f64 / self.processes_per_second;
         let of = "as many processes, one after another";
-        self.add("start_first", (first, processes), "s", starts as u64, of);
-        self.add("start_warm", (warm, processes), "s", starts as u64, of);
+        self.add("start_first", (first * 1e3, processes), "ms", starts as u64, of);
+        self.add("start_warm", (warm * 1e3, processes), "ms", starts as u64, of);
         Ok(())
     }
 
