@@ -7,18 +7,25 @@
 //! - a call ends once: when the attempt that is open ends, or an earlier one on a node that was thought lost;
 //! - what a node has given to leases is the sum of the slots they occupy, and slots are only held where there are calls for them;
 //! - a job never occupies more slots than its `max_parallelism`, over all nodes together.
+//!
+//! An event costs as much as what it is about, not as much as there are nodes or jobs: sums and indices are kept, and what could
+//! only have changed with something else is looked at again when that has changed. `consistency.rs` says what has to be so.
 
 mod balance;
+#[cfg(test)]
+mod consistency;
 pub mod event;
 mod job;
 mod lease;
+mod leases;
 mod node;
+mod nodes;
 pub mod overview;
 mod placement;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use burla_proto::WireSize;
@@ -32,6 +39,7 @@ use event::{
 use job::Job;
 use lease::SentCall;
 use node::Node;
+use nodes::Capacity;
 
 /// How many times a call may lose its node before it counts as lost itself: it may well be what kills them.
 const LOSSES_MAX: u32 = 3;
@@ -49,8 +57,27 @@ const TROUBLES_MAX: u32 = 8;
 pub struct Grid {
     now: Timestamp,
     nodes: BTreeMap<NodeId, Node>,
-    jobs: BTreeMap<JobId, Job>,
+    /// In boxes, since a job is taken out while it is worked on.
+    jobs: BTreeMap<JobId, Box<Job>>,
     actions: Vec<Action>,
+    /// What the nodes have together.
+    capacity: Capacity,
+    /// How many nodes have slots that need more than the node has.
+    overcommitted: usize,
+    /// The jobs for which slots are being freed on nodes, and since when. Nobody else gets them.
+    reserved: BTreeMap<NodeId, (JobId, Timestamp)>,
+    /// Jobs that want more slots than they have.
+    wishing: BTreeSet<JobId>,
+    /// Nodes that have more room than when slots were last given away. The others have none for any job that wishes.
+    freed: Vec<NodeId>,
+    /// Something else happened after which any node may have room for a job that wishes.
+    look_everywhere: bool,
+    /// Jobs that this event was about.
+    touched: Vec<JobId>,
+    /// Something happened after which any job may keep slots that it is giving up.
+    recheck_given_up: bool,
+    /// The nodes are others, and with them what jobs may wait for.
+    nodes_changed: bool,
     /// Something happened that may leave a job short of what others have too much of.
     out_of_balance: bool,
     /// Something happened after which a job may have no node left that would run it.
@@ -73,8 +100,12 @@ impl Grid {
                 self.with_job(id, |grid, job| {
                     // Its first inputs, or the first for a while, do not wait for the next tick.
                     grid.out_of_balance |= job.slots_held() == 0 && !job.has_pending();
+                    // While others wait, no slot has room for these.
+                    let may_send = !job.has_pending();
                     job.add_inputs(inputs);
-                    grid.fill_all(job);
+                    if may_send {
+                        grid.fill_all(job);
+                    }
                 });
             }
             Event::InputsClosed(id) => self.with_job(id, |_, job| job.inputs_closed = true),
@@ -90,10 +121,8 @@ impl Grid {
                 }
             }
             Event::ClientTook(id, bytes) => {
-                self.with_job(id, |grid, job| {
-                    job.untaken_bytes = job.untaken_bytes.saturating_sub(bytes);
-                    grid.fill_all(job);
-                });
+                // Where that lets calls go on, flow control sends them.
+                self.with_job(id, |_, job| job.untaken_bytes = job.untaken_bytes.saturating_sub(bytes));
             }
             Event::JobAbandoned(id) => {
                 if let Some(job) = self.jobs.remove(&id) {
@@ -120,14 +149,8 @@ impl Grid {
         std::mem::take(&mut self.requeued)
     }
 
-    /// The largest node by CPUs, then memory; nothing when there are none.
-    fn largest_node(&self) -> Option<Resources> {
-        let capacities = self.nodes.values().map(|node| node.spec.capacity);
-        capacities.max_by_key(|capacity| (capacity.cpu_millis, capacity.memory_bytes))
-    }
-
     fn node_joined(&mut self, id: NodeId, spec: NodeSpec) {
-        self.nodes.insert(id, Node::new(spec, self.now));
+        self.add_node(id, spec);
         self.adjust_ceilings();
         // Jobs that were opened before there was any node are checked now, as others were when they were opened. One that ran
         // before waits instead: the node that it ran on may come back.
@@ -145,16 +168,17 @@ impl Grid {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.leaving = true;
         self.check_refusals = true;
+        self.nodes_changed = true;
         for job in self.jobs_on(id) {
             self.with_job(job, |grid, job| {
-                let slots = job.leases.get(&id).map_or(0, |lease| lease.slots);
+                let slots = job.leases.get(id).map_or(0, |lease| lease.slots);
                 grid.revoke(job, id, slots);
             });
         }
     }
 
     fn node_left(&mut self, id: NodeId) {
-        self.nodes.remove(&id);
+        self.remove_node(id);
         self.check_refusals = true;
         self.adjust_ceilings();
         self.out_of_balance = true;
@@ -164,11 +188,11 @@ impl Grid {
     }
 
     fn jobs_on(&self, node: NodeId) -> Vec<JobId> {
-        self.jobs.values().filter(|job| job.leases.contains_key(&node)).map(|job| job.id).collect()
+        self.jobs.values().filter(|job| job.leases.get(node).is_some()).map(|job| job.id).collect()
     }
 
     fn job_opened(&mut self, id: JobId, spec: JobSpec) {
-        let job = Job::new(id, spec, self.now, self.memory_ceiling());
+        let job = Box::new(Job::new(id, spec, self.now, self.memory_ceiling()));
         match self.refusal(job.slot()) {
             Some(error) => self.end_job(job, Err(error)),
             None => {
@@ -179,7 +203,7 @@ impl Grid {
 
     /// Why no node could ever run a slot like this. While there is no node at all, one may still come.
     fn refusal(&self, slot: Resources) -> Option<GridError> {
-        let largest = self.largest_node()?;
+        let largest = self.capacity.largest?;
         let fits = self.nodes.values().any(|node| node.could_fit(slot));
         (!fits).then_some(GridError::NoNodeFits { wanted: slot, largest })
     }
@@ -197,22 +221,42 @@ impl Grid {
             let summary = JobSummary { calls: job.calls_ended, calls_failed: job.calls_failed, elapsed, usage: job.usage };
             self.end_job(job, Ok(summary));
         } else {
-            self.jobs.insert(id, job);
+            self.put_back(job);
         }
+    }
+
+    /// Puts a job back that was taken out and worked on.
+    fn put_back(&mut self, mut job: Box<Job>) {
+        let wishes = job.slots_wanted() > 0;
+        if wishes != job.wishes {
+            job.wishes = wishes;
+            if wishes {
+                self.wishing.insert(job.id);
+                self.look_everywhere = true;
+            } else {
+                self.wishing.remove(&job.id);
+            }
+        }
+        if self.touched.last() != Some(&job.id) {
+            self.touched.push(job.id);
+        }
+        self.jobs.insert(job.id, job);
     }
 
     fn calls_reported(&mut self, job: &mut Job, node: NodeId, news: Vec<CallNews>) {
         let mut updates = Vec::with_capacity(news.len());
+        // Found once: nothing below adds a lease or removes one.
+        let position = job.leases.position(node);
+        job.was_taken_on |= !news.is_empty();
         for mut news in news {
-            job.was_taken_on = true;
             if matches!(news.report, CallReport::Printed(..)) {
-                let sent = job.leases.get(&node).and_then(|lease| lease.sent.get(&news.index));
+                let sent = position.and_then(|at| job.leases.at(at).sent.get(&news.index));
                 if sent.is_some_and(|sent| sent.attempt == news.attempt && sent.input.is_some()) {
                     updates.push(CallUpdate { index: news.index, report: news.report });
                 }
                 continue;
             }
-            let here = job.leases.get_mut(&node).and_then(|lease| lease.end(self.now, news.index, news.attempt));
+            let here = position.and_then(|at| job.leases.change_at(at, |lease| lease.end(self.now, news.index, news.attempt)));
             let lost = matches!(news.report, CallReport::Ended { outcome: Outcome::Lost { .. }, .. });
             if let (true, CallReport::Ended { usage, .. }) = (lost, &mut news.report) {
                 // It took nothing of what its user asked for.
@@ -249,15 +293,17 @@ impl Grid {
             updates.push(CallUpdate { index: news.index, report: news.report });
         }
         self.tell_client(job, updates);
-        self.settle(job, node);
-        self.fill(job, node);
+        if let Some(position) = position {
+            self.settle_at(job, node, position);
+            job.fill(self.now, node, position, &mut self.actions);
+        }
     }
 
     /// A node lost a call by its own fault: the job takes its slots there away, and keeps off it for a while.
     fn keep_off(&mut self, job: &mut Job, node: NodeId, report: &CallReport) {
         let CallReport::Ended { outcome: Outcome::Lost { reason }, .. } = report else { return };
         job.avoid(node, Timestamp(self.now.0 + AVOID_TIME), reason.clone());
-        let slots = job.leases.get(&node).map_or(0, |lease| lease.slots);
+        let slots = job.leases.get(node).map_or(0, |lease| lease.slots);
         self.revoke(job, node, slots);
     }
 
@@ -298,11 +344,8 @@ impl Grid {
 
     /// Takes back what was sent to a node that has given the job up: none of it has begun.
     fn give_up_lease(&mut self, job: &mut Job, node: NodeId) {
-        let Some(lease) = job.leases.remove(&node) else { return };
-        let slot = job.slot();
-        if let Some(node) = self.nodes.get_mut(&node) {
-            node.give_back(slot, lease.held);
-        }
+        let Some(lease) = job.leases.remove(node) else { return };
+        self.give_back(node, job.slot(), lease.held);
         self.actions.push(Action::ToNode(node, NodeCommand::StopJob(job.id)));
         let mut sent: Vec<_> = lease.sent.into_iter().collect();
         sent.sort_by_key(|(_, sent)| std::cmp::Reverse(sent.order));
@@ -316,14 +359,17 @@ impl Grid {
 
     /// A node gave calls back. None of them has used up an attempt: they have not begun, or it was the node that fell short.
     fn calls_returned(&mut self, job: &mut Job, node: NodeId, returned: &CallsReturned) {
-        let Some(lease) = job.leases.get_mut(&node) else { return };
-        lease.recalling &= returned.reason != ReturnReason::GivenBack;
-        let mut open = Vec::with_capacity(returned.calls.len());
-        for (index, attempt) in &returned.calls {
-            if let Some(SentCall { attempt, losses, input: Some(input), .. }) = lease.remove(*index, *attempt) {
-                open.push(CallToRun { index: *index, attempt, losses, input });
+        let open = job.leases.change(node, |lease| {
+            lease.recalling &= returned.reason != ReturnReason::GivenBack;
+            let mut open = Vec::with_capacity(returned.calls.len());
+            for (index, attempt) in &returned.calls {
+                if let Some(SentCall { attempt, losses, input: Some(input), .. }) = lease.remove(*index, *attempt) {
+                    open.push(CallToRun { index: *index, attempt, losses, input });
+                }
             }
-        }
+            open
+        });
+        let Some(open) = open else { return };
         // From the back, so that the queue ends up in order.
         open.into_iter().rev().for_each(|call| job.requeue(call));
         if returned.reason == ReturnReason::MemoryShort {
@@ -342,7 +388,7 @@ impl Grid {
 
     /// A node is gone, and with it what it was doing: the calls are run elsewhere, unless it was not the first time.
     fn lease_lost(&mut self, job: &mut Job, node: NodeId) {
-        let Some(lease) = job.leases.remove(&node) else { return };
+        let Some(lease) = job.leases.remove(node) else { return };
         // A node runs calls in the order it gets them, so those beyond its slots had not begun, and have lost nothing.
         let begun = lease.slots_told.unwrap_or(0).max(lease.held);
         let mut lost: Vec<_> = lease.sent.into_iter().collect();
@@ -375,8 +421,7 @@ impl Grid {
     }
 
     fn fill_all(&mut self, job: &mut Job) {
-        let nodes: Vec<_> = job.leases.keys().copied().collect();
-        for node in nodes {
+        for node in job.leases.open() {
             if !job.has_pending() {
                 return;
             }
@@ -385,13 +430,14 @@ impl Grid {
     }
 
     fn fill_others(&mut self, job: &mut Job, but: NodeId) {
-        let nodes: Vec<_> = job.leases.keys().copied().filter(|node| *node != but).collect();
-        nodes.into_iter().for_each(|node| self.fill(job, node));
+        let nodes = job.leases.open();
+        nodes.into_iter().filter(|node| *node != but).for_each(|node| self.fill(job, node));
     }
 
     fn fill(&mut self, job: &mut Job, node: NodeId) {
-        let commands = job.fill(self.now, node);
-        self.actions.extend(commands.into_iter().map(|command| Action::ToNode(node, command)));
+        if let Some(position) = job.leases.position(node) {
+            job.fill(self.now, node, position, &mut self.actions);
+        }
     }
 
     fn control_flow(&mut self, job: &mut Job) {
@@ -403,13 +449,18 @@ impl Grid {
         let pause = job.output_must_pause();
         if pause != job.output_paused {
             job.output_paused = pause;
-            for (node, lease) in job.leases.iter_mut().filter(|(_, lease)| lease.slots_told.is_some()) {
-                self.actions.push(Action::ToNode(*node, NodeCommand::SetOutputPaused(job.id, pause)));
-                // What has not begun would end, too, and add to what the client leaves untaken.
-                if pause && lease.waiting() > 0 && !lease.recalling {
-                    lease.recalling = true;
-                    self.actions.push(Action::ToNode(*node, NodeCommand::RecallCalls(job.id)));
-                }
+            for node in job.leases.nodes() {
+                job.leases.change(node, |lease| {
+                    if lease.slots_told.is_none() {
+                        return;
+                    }
+                    self.actions.push(Action::ToNode(node, NodeCommand::SetOutputPaused(job.id, pause)));
+                    // What has not begun would end, too, and add to what the client leaves untaken.
+                    if pause && lease.waiting() > 0 && !lease.recalling {
+                        lease.recalling = true;
+                        self.actions.push(Action::ToNode(node, NodeCommand::RecallCalls(job.id)));
+                    }
+                });
             }
             if !pause {
                 self.fill_all(job);
@@ -417,28 +468,38 @@ impl Grid {
         }
     }
 
+    /// Tells clients what their jobs wait for. Of jobs that the event was not about, that changes with the nodes alone.
     fn tell_who_waits(&mut self) {
-        let mut waiting = Vec::new();
-        for job in self.jobs.values() {
-            let waits = job.has_pending() && job.slots_held() == 0 && !job.output_paused;
-            let reason = waits.then(|| self.waiting_reason(job));
-            if reason != job.waiting_told {
-                waiting.push((job.id, reason));
-            }
+        let mut touched = std::mem::take(&mut self.touched);
+        let nodes_changed = std::mem::take(&mut self.nodes_changed);
+        if nodes_changed {
+            touched = self.jobs.keys().copied().collect();
         }
-        for (id, reason) in waiting {
-            if let Some(job) = self.jobs.get_mut(&id) {
+        for id in touched.drain(..) {
+            let Some(job) = self.jobs.get(&id) else { continue };
+            let waits = job.has_pending() && job.slots_held() == 0 && !job.output_paused;
+            if !waits && job.waiting_told.is_none() {
+                continue;
+            }
+            if waits && job.waiting_told.is_some() && !job.waiting_changed && !nodes_changed {
+                continue;
+            }
+            let reason = waits.then(|| self.waiting_reason(job));
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            job.waiting_changed = false;
+            if reason != job.waiting_told {
                 job.waiting_told.clone_from(&reason);
                 self.actions.push(Action::ToClient(id, ClientUpdate::Waiting(reason)));
             }
         }
+        self.touched = touched;
     }
 
     fn waiting_reason(&self, job: &Job) -> String {
         let slot = job.slot();
         let cpus = |resources: Resources| resources.cpu_millis as f64 / 1000.0;
         let mib = |resources: Resources| resources.memory_bytes >> 20;
-        let Some(largest) = self.largest_node() else {
+        let Some(largest) = self.capacity.largest else {
             return "no node has joined the grid; start one with `burla-node --scheduler URL`".to_owned();
         };
         if let Some(refusal) = job.refusal.as_ref().filter(|_| self.is_refused_everywhere(job)) {
@@ -459,18 +520,20 @@ impl Grid {
         }
     }
 
-    fn end_job(&mut self, job: Job, result: Result<JobSummary, GridError>) {
+    fn end_job(&mut self, job: Box<Job>, result: Result<JobSummary, GridError>) {
         let id = job.id;
         self.stop_job(job);
         self.actions.push(Action::ToClient(id, ClientUpdate::Ended(result)));
     }
 
     /// Gives everything back that the job has, and tells its nodes.
-    fn stop_job(&mut self, job: Job) {
-        let slot = job.slot();
-        for (id, lease) in job.leases {
-            if let Some(node) = self.nodes.get_mut(&id) {
-                node.give_back(slot, lease.held);
+    fn stop_job(&mut self, job: Box<Job>) {
+        self.wishing.remove(&job.id);
+        // What was being freed for it is anyone's.
+        self.look_everywhere = true;
+        for (id, lease) in job.leases.iter() {
+            if self.nodes.contains_key(&id) {
+                self.give_back(id, job.slot(), lease.held);
                 if lease.slots_told.is_some() {
                     self.actions.push(Action::ToNode(id, NodeCommand::StopJob(job.id)));
                 }

@@ -8,8 +8,9 @@ use burla_types::{JobId, NodeId, Resources};
 use super::Grid;
 use super::event::{Action, ClientUpdate, NodeCommand};
 use super::job::Job;
+use super::lease::Lease;
 use super::node::Node;
-use super::placement::{Holding, Place, Wish, place, rebalance};
+use super::placement::{Grant, Holding, Place, Room, Wish, place, rebalance};
 
 /// How long a job keeps a slot before it has to let one that has none have a turn. Short enough for a small job not to notice the
 /// large one before it; long enough that handing over, which takes a round trip, costs a few percent.
@@ -20,91 +21,120 @@ const TURN_MIN: Duration = Duration::from_millis(100);
 const RESERVED_MAX: Duration = Duration::from_secs(1);
 
 impl Grid {
-    /// Gives free slots to jobs that want them, and calls to the slots.
+    /// Gives free slots to jobs that want them, and calls to the slots. What was so when they were last given away still is:
+    /// a node that has no more room than then has none for a job that wished then.
     pub(super) fn place(&mut self) {
         self.keep_slots();
-        let wishing: Vec<JobId> = self.jobs.values().filter(|job| job.slots_wanted() > 0).map(|job| job.id).collect();
-        if wishing.is_empty() {
+        let everywhere = std::mem::take(&mut self.look_everywhere);
+        let mut freed = std::mem::take(&mut self.freed);
+        if self.wishing.is_empty() || (freed.is_empty() && !everywhere) {
+            freed.clear();
+            self.freed = freed;
             return;
         }
-        let wishes = wishing.iter().filter_map(|id| self.jobs.get(id)).map(|job| self.wish(job)).collect();
-        let staying = self.nodes.iter().filter(|(_, node)| !node.leaving);
-        let rooms = staying.map(|(id, node)| node.room(*id)).collect();
-        let barred = |wish: usize, node: NodeId| {
-            let reserved = self.nodes.get(&node).and_then(|node| node.reserved);
-            let for_another = reserved.is_some_and(|(job, _)| job != wishing[wish] && self.jobs.contains_key(&job));
-            for_another || self.jobs.get(&wishing[wish]).is_some_and(|job| job.avoids(node))
+        let rooms = if everywhere {
+            self.nodes.iter().filter_map(|(id, node)| to_room(*id, node)).collect()
+        } else {
+            freed.sort_unstable();
+            freed.dedup();
+            freed.iter().filter_map(|id| to_room(*id, self.nodes.get(id)?)).collect()
         };
-        for grant in place(wishes, rooms, self.total(), barred) {
-            let Some(mut job) = self.jobs.remove(&wishing[grant.wish]) else { continue };
-            if let Some(node) = self.nodes.get_mut(&grant.node) {
-                node.take(job.slot(), grant.slots);
-                job.was_placed = true;
-                job.leases.entry(grant.node).or_default().grant(self.now, grant.slots);
-                // Slots that it was giving up there may have become these.
-                self.settle(&mut job, grant.node);
-                self.fill(&mut job, grant.node);
-                // An earlier grant may have taken all the calls.
-                self.release_idle_slots(&mut job);
-            }
-            self.jobs.insert(job.id, job);
+        let wishing: Vec<&Job> = self.wishing.iter().filter_map(|id| self.jobs.get(id).map(Box::as_ref)).collect();
+        let ids: Vec<JobId> = wishing.iter().map(|job| job.id).collect();
+        let wishes: Vec<Wish> = wishing.iter().map(|job| wish(job)).collect();
+        let mut wanted: Vec<u64> = wishes.iter().map(|wish| wish.wanted).collect();
+        let is_barred = |wish: usize, node: NodeId| {
+            let reserved = self.reserved.get(&node);
+            let for_another = reserved.is_some_and(|(job, _)| *job != ids[wish] && self.jobs.contains_key(job));
+            for_another || wishing[wish].avoids(node)
+        };
+        let grants = place(wishes, rooms, self.capacity.total, is_barred);
+        for Grant { wish, node, slots } in grants {
+            let Some(mut job) = self.jobs.remove(&ids[wish]) else { continue };
+            wanted[wish] -= slots;
+            self.take(node, job.slot(), slots);
+            job.was_placed = true;
+            let position = job.leases.position_or_new(node);
+            job.leases.change_at(position, |lease| lease.grant(self.now, slots));
+            // Slots that it was giving up there may have become these.
+            self.settle_at(&mut job, node, position);
+            job.fill(self.now, node, position, &mut self.actions);
+            // An earlier grant may have taken all the calls.
+            self.release_idle_slots(&mut job);
+            self.put_back(job);
         }
+        // One that got all it wished for wishes for more where its new slots are for calls that wait at their nodes: the others
+        // still have none. There may be room for them yet.
+        let mut satisfied = ids.iter().zip(wanted).filter(|(_, wanted)| *wanted == 0).map(|(id, _)| id);
+        self.look_everywhere |= satisfied.any(|id| self.wishing.contains(id));
     }
 
     /// What a job is giving up and nobody waits for any more, it keeps.
     fn keep_slots(&mut self) {
-        let mut kept = Vec::new();
-        for job in self.jobs.values_mut().filter(|job| job.has_pending() && !job.output_paused) {
-            let avoided = |node: &NodeId| job.avoids(*node);
-            let is_usable = |id: &NodeId| {
-                let node = self.nodes.get(id);
-                node.is_some_and(|node| !node.leaving && node.reserved.is_none() && !node.is_overcommitted()) && !avoided(id)
-            };
-            let given_up = job.leases.iter().filter(|(_, lease)| lease.held > lease.slots).map(|(id, _)| *id);
-            let given_up: Vec<_> = given_up.filter(is_usable).collect();
-            for node in given_up {
-                if let Some(lease) = job.leases.get_mut(&node) {
-                    lease.slots = lease.held;
-                    kept.push((job.id, node));
-                }
+        if std::mem::take(&mut self.recheck_given_up) {
+            self.jobs.keys().copied().collect::<Vec<_>>().into_iter().for_each(|id| self.keep_slots_of(id));
+        } else {
+            // By position, since the list grows as jobs are worked on; what that adds is not looked at again.
+            for at in 0..self.touched.len() {
+                self.keep_slots_of(self.touched[at]);
             }
         }
-        for (job, node) in kept {
-            let Some(mut job) = self.jobs.remove(&job) else { continue };
-            self.fill(&mut job, node);
-            self.jobs.insert(job.id, job);
+    }
+
+    fn keep_slots_of(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id) else { return };
+        if job.leases.given_up().is_empty() || !job.has_pending() || job.output_paused {
+            return;
         }
+        let is_usable = |id: &NodeId| {
+            let node = self.nodes.get(id).filter(|node| !node.leaving && !node.is_overcommitted());
+            node.is_some() && !self.reserved.contains_key(id) && !job.avoids(*id)
+        };
+        let kept: Vec<_> = job.leases.given_up().iter().copied().filter(is_usable).collect();
+        let Some(mut job) = self.jobs.remove(&id) else { return };
+        for node in kept {
+            job.leases.change(node, |lease| lease.slots = lease.held);
+            self.fill(&mut job, node);
+        }
+        self.put_back(job);
     }
 
     /// Makes jobs give up slots where others go short.
     pub(super) fn rebalance(&mut self) {
+        if self.wishing.is_empty() && self.overcommitted == 0 {
+            // Nobody goes short, and nothing is to be freed for anyone.
+            self.recheck_given_up |= !self.reserved.is_empty();
+            self.reserved.clear();
+            return;
+        }
         let nodes: Vec<NodeId> = self.nodes.iter().filter(|(_, node)| !node.leaving).map(|(id, _)| *id).collect();
         let places: Vec<_> = nodes.iter().filter_map(|id| self.nodes.get(id).map(|node| (id, node))).map(to_place).collect();
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
         let (mut wishes, mut holdings) = (Vec::with_capacity(jobs.len()), Vec::new());
         for (wish, job) in self.jobs.values().enumerate() {
-            let held = job.leases.values().map(|lease| lease.slots).sum();
-            wishes.push(Wish { held, ..self.wish(job) });
+            wishes.push(Wish { held: job.leases.sums().slots, ..self::wish(job) });
             for (node, lease) in job.leases.iter().filter(|(_, lease)| lease.slots > 0) {
-                let Ok(place) = nodes.binary_search(node) else { continue };
+                let Ok(place) = nodes.binary_search(&node) else { continue };
                 let turn_over = self.now.0.saturating_sub(lease.since.0) >= TURN_MIN;
                 holdings.push(Holding { wish, place, slots: lease.slots, turn_over });
             }
         }
         let is_stale = |wish: usize, place: usize| {
-            let reserved = self.nodes.get(&nodes[place]).and_then(|node| node.reserved);
-            reserved.is_some_and(|(job, since)| job == jobs[wish] && self.now.0.saturating_sub(since.0) >= RESERVED_MAX)
+            let reserved = self.reserved.get(&nodes[place]);
+            reserved.is_some_and(|(job, since)| *job == jobs[wish] && self.now.0.saturating_sub(since.0) >= RESERVED_MAX)
         };
         let is_barred = |wish: usize, place: usize| self.jobs[&jobs[wish]].avoids(nodes[place]);
-        let plan = rebalance(wishes, &places, holdings, self.total(), is_barred, is_stale);
-        let before: Vec<_> = self.nodes.values_mut().map(|node| node.reserved.take()).collect();
-        for ((id, node), before) in self.nodes.iter_mut().zip(before) {
-            let wish = plan.reservations.iter().find(|(reserved, _)| reserved == id).map(|(_, wish)| *wish);
-            node.reserved = wish.map(|wish| match before {
-                Some((job, since)) if job == jobs[wish] && self.now.0.saturating_sub(since.0) < RESERVED_MAX => (job, since),
-                _ => (jobs[wish], self.now),
-            });
+        let plan = rebalance(wishes, &places, holdings, self.capacity.total, is_barred, is_stale);
+        let before = std::mem::take(&mut self.reserved);
+        for (node, wish) in plan.reservations {
+            let since = match before.get(&node) {
+                Some((job, since)) if *job == jobs[wish] && self.now.0.saturating_sub(since.0) < RESERVED_MAX => *since,
+                _ => self.now,
+            };
+            self.reserved.insert(node, (jobs[wish], since));
         }
+        // Who had a node's room to wait for may not have it any more.
+        (self.recheck_given_up, self.look_everywhere) = (true, true);
         for revoked in plan.revocations {
             self.with_job(jobs[revoked.wish], |grid, job| grid.revoke(job, revoked.node, revoked.slots));
         }
@@ -119,7 +149,7 @@ impl Grid {
                 if job.slots_held() > 0 {
                     job.served = grid.now;
                 }
-                job.forgive(grid.now);
+                grid.look_everywhere |= job.forgive(grid.now);
                 grid.recall_stuck(job);
                 let progress = job.progress();
                 if progress != job.progress_told {
@@ -145,64 +175,70 @@ impl Grid {
             return;
         }
         let now = self.now;
-        for (node, lease) in job.leases.iter_mut().filter(|(_, lease)| lease.is_stuck(now)) {
-            lease.mark_stuck();
-            lease.recalling = true;
-            self.actions.push(Action::ToNode(*node, NodeCommand::RecallCalls(job.id)));
+        let stuck: Vec<_> = job.leases.iter().filter(|(_, lease)| lease.is_stuck(now)).map(|(node, _)| node).collect();
+        for node in stuck {
+            job.leases.change(node, |lease| {
+                lease.mark_stuck();
+                lease.recalling = true;
+            });
+            self.actions.push(Action::ToNode(node, NodeCommand::RecallCalls(job.id)));
         }
     }
 
     /// Takes slots away from a job. Calls that run there go on; those that wait there come back.
     pub(super) fn revoke(&mut self, job: &mut Job, node: NodeId, slots: u64) {
         let (id, memory_bytes) = (job.id, job.slot().memory_bytes);
-        let Some(lease) = job.leases.get_mut(&node) else { return };
-        lease.revoke(slots);
-        if lease.slots_told.is_some() {
+        let Some(position) = job.leases.position(node) else { return };
+        job.leases.change_at(position, |lease| {
+            lease.revoke(slots);
+            if lease.slots_told.is_none() {
+                return;
+            }
             (lease.slots_told, lease.memory_bytes_told) = (Some(lease.slots), memory_bytes);
             self.actions.push(Action::ToNode(node, NodeCommand::SetSlots(id, lease.slots, memory_bytes)));
             if !lease.sent.is_empty() && !lease.recalling {
                 lease.recalling = true;
                 self.actions.push(Action::ToNode(node, NodeCommand::RecallCalls(id)));
             }
-        }
-        self.settle(job, node);
+        });
+        self.settle_at(job, node, position);
     }
 
     /// Gives back the slots of a lease that no call can be in any more.
     pub(super) fn settle(&mut self, job: &mut Job, node: NodeId) {
-        let slot = job.slot();
-        if let (Some(lease), Some(node)) = (job.leases.get_mut(&node), self.nodes.get_mut(&node)) {
-            node.give_back(slot, lease.settle());
+        if let Some(position) = job.leases.position(node) {
+            self.settle_at(job, node, position);
         }
+    }
+
+    /// The same, of the lease at this position.
+    pub(super) fn settle_at(&mut self, job: &mut Job, node: NodeId, position: usize) {
+        let freed = job.leases.change_at(position, Lease::settle);
+        self.give_back(node, job.slot(), freed);
     }
 
     /// Slots are held only for calls that are there. A job whose inputs come slowly shares the grid by that alone.
     pub(super) fn release_idle_slots(&mut self, job: &mut Job) {
-        if job.has_pending() && !job.output_paused {
+        if job.leases.sums().idle == 0 || (job.has_pending() && !job.output_paused) {
             return;
         }
-        let slot = job.slot();
-        for (node, lease) in &mut job.leases {
-            lease.revoke(lease.slots_idle());
-            if let Some(node) = self.nodes.get_mut(node) {
-                node.give_back(slot, lease.settle());
-            }
+        for node in job.leases.idle() {
+            job.leases.change(node, |lease| lease.revoke(lease.slots_idle()));
+            self.settle(job, node);
         }
     }
 
     /// The job's slots are known to need more than before.
     pub(super) fn adjust_reservations(&mut self, job: &Job, before: Resources) {
         let after = job.slot();
-        for (node, lease) in &job.leases {
-            if let Some(node) = self.nodes.get_mut(node) {
-                node.give_back(before, lease.held);
-                node.take(after, lease.held);
-            }
+        for (node, lease) in job.leases.iter().filter(|(_, lease)| lease.held > 0) {
+            self.give_back(node, before, lease.held);
+            self.take(node, after, lease.held);
         }
     }
 
     pub(super) fn memory_ceiling(&self) -> u64 {
-        self.nodes.values().map(|node| node.spec.capacity.memory_bytes).max().unwrap_or(u64::MAX)
+        self.capacity.memory_bytes_max.unwrap_or(u64::MAX)
     }
 
     /// The nodes are others than before, and with them what a slot can reserve at most.
@@ -212,20 +248,26 @@ impl Grid {
         for job in jobs.values_mut() {
             let before = job.slot();
             job.memory_bytes_ceiling = ceiling;
-            self.adjust_reservations(job, before);
+            if job.slot() != before {
+                self.adjust_reservations(job, before);
+                // One that needs less may fit where it did not.
+                self.look_everywhere = true;
+            }
         }
         self.jobs = jobs;
     }
-
-    fn wish(&self, job: &Job) -> Wish {
-        Wish { slot: job.slot(), held: job.slots_held(), wanted: job.slots_wanted(), served: job.served }
-    }
-
-    fn total(&self) -> Resources {
-        self.nodes.values().fold(Resources::default(), |sum, node| sum.plus(node.spec.capacity, 1))
-    }
 }
 
-fn to_place((id, node): (&NodeId, &super::node::Node)) -> Place {
+fn wish(job: &Job) -> Wish {
+    Wish { slot: job.slot(), held: job.slots_held(), wanted: job.slots_wanted(), served: job.served }
+}
+
+/// What a node has for anyone; nothing when that is nothing.
+pub(super) fn to_room(id: NodeId, node: &Node) -> Option<Room> {
+    let room = node.room(id);
+    (!node.leaving && room.calls_free > 0).then_some(room)
+}
+
+fn to_place((id, node): (&NodeId, &Node)) -> Place {
     Place { node: *id, capacity: node.spec.capacity, calls_max: node.spec.calls_max }
 }

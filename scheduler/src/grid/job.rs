@@ -7,8 +7,8 @@ use burla_proto::{WireSize, batch_is_full};
 use burla_types::{Attempt, GridError, JobId, NodeId, Resources, Usage};
 use bytes::Bytes;
 
-use super::event::{CallToRun, JobSpec, NodeCommand, Progress, Timestamp};
-use super::lease::Lease;
+use super::event::{Action, CallToRun, JobSpec, NodeCommand, Progress, Timestamp};
+use super::leases::Leases;
 
 /// Memory that a slot reserves at first when the user asked for none. A Rust function starts with little over one MiB; what its
 /// calls are seen to need counts from the first that ends.
@@ -36,10 +36,14 @@ pub(crate) struct Job {
     pub(crate) id: JobId,
     pub(crate) spec: JobSpec,
     pub(crate) opened: Timestamp,
-    pub(crate) leases: BTreeMap<NodeId, Lease>,
+    pub(crate) leases: Leases,
     pub(crate) inputs_closed: bool,
     /// What the client was last told it waits for.
     pub(crate) waiting_told: Option<String>,
+    /// Something changed that what it waits for is told by.
+    pub(crate) waiting_changed: bool,
+    /// Whether it is among the jobs that want slots, as the grid lists them.
+    pub(crate) wishes: bool,
     pub(crate) inputs_paused: bool,
     pub(crate) output_paused: bool,
     /// Whether a node has ever had room for it.
@@ -70,7 +74,8 @@ pub(crate) struct Job {
     /// Bytes and number of inputs that wait or run.
     held_bytes: usize,
     held: usize,
-    call_time: Option<Duration>,
+    /// The running mean of what calls took, in seconds.
+    call_seconds: Option<f64>,
     /// What its calls that have ended took together.
     pub(crate) usage: Usage,
     memory_bytes_seen: u64,
@@ -84,9 +89,11 @@ impl Job {
             id,
             spec,
             opened,
-            leases: BTreeMap::new(),
+            leases: Leases::default(),
             inputs_closed: false,
             waiting_told: None,
+            waiting_changed: false,
+            wishes: false,
             inputs_paused: false,
             output_paused: false,
             was_placed: false,
@@ -106,7 +113,7 @@ impl Job {
             next_index: 0,
             held_bytes: 0,
             held: 0,
-            call_time: None,
+            call_seconds: None,
             usage: Usage::default(),
             memory_bytes_seen: 0,
             memory_bytes_ceiling,
@@ -122,7 +129,7 @@ impl Job {
 
     /// Slots it occupies, on all nodes.
     pub(crate) fn slots_held(&self) -> u64 {
-        self.leases.values().map(|lease| lease.held).sum()
+        self.leases.sums().held
     }
 
     /// Inputs that the client has sent so far.
@@ -132,8 +139,7 @@ impl Job {
 
     /// How much of it runs.
     pub(crate) fn progress(&self) -> Progress {
-        let running = self.leases.values().map(Lease::running).filter(|running| *running > 0);
-        running.fold(Progress::default(), |sum, running| Progress { running: sum.running + running, nodes: sum.nodes + 1 })
+        Progress { running: self.leases.sums().running, nodes: self.leases.nodes_running() }
     }
 
     /// Slots it could use on top of those it has.
@@ -142,8 +148,7 @@ impl Job {
             return 0;
         }
         // A call that waits at a node has its slot there.
-        let idle: u64 = self.leases.values().map(Lease::slots_idle).sum();
-        let useful = (self.pending.len() as u64).saturating_sub(idle);
+        let useful = (self.pending.len() as u64).saturating_sub(self.leases.sums().idle);
         useful.min(self.spec.parallelism_max.saturating_sub(self.slots_held()))
     }
 
@@ -181,6 +186,7 @@ impl Job {
         *avoided = until.max(*avoided);
         self.trouble = Some(trouble);
         self.troubles += 1;
+        self.waiting_changed = true;
     }
 
     /// Whether it keeps off the node.
@@ -192,6 +198,7 @@ impl Job {
     pub(crate) fn avoid_for_good(&mut self, node: NodeId, refusal: String) {
         self.avoided.insert(node, NEVER);
         self.refusal = Some(refusal);
+        self.waiting_changed = true;
     }
 
     /// Whether the node refused the job.
@@ -199,18 +206,23 @@ impl Job {
         self.avoided.get(&node) == Some(&NEVER)
     }
 
-    /// Forgets troubles that are long past.
-    pub(crate) fn forgive(&mut self, now: Timestamp) {
+    /// Forgets troubles that are long past. Returns whether there were any.
+    pub(crate) fn forgive(&mut self, now: Timestamp) -> bool {
+        let before = self.avoided.len();
         self.avoided.retain(|_, until| *until > now);
+        let forgave = self.avoided.len() < before;
+        self.waiting_changed |= forgave;
+        forgave
     }
 
     /// Takes an open call out of wherever it is, because it has ended on a node that was thought lost. Returns its input; `None`
     /// when the call is not open any more.
     pub(crate) fn take_open(&mut self, index: u64) -> Option<Bytes> {
-        if !self.reopened.remove(&index) {
+        if self.reopened.is_empty() || !self.reopened.remove(&index) {
             return None;
         }
-        if let Some(input) = self.leases.values_mut().find_map(|lease| lease.supersede(index)) {
+        let nodes = self.leases.nodes();
+        if let Some(input) = nodes.into_iter().find_map(|node| self.leases.change(node, |lease| lease.supersede(index))?) {
             return Some(input);
         }
         let position = self.pending.iter().position(|call| call.index == index)?;
@@ -220,11 +232,15 @@ impl Job {
     /// Its calls need all the memory they may have: one was stopped because the node had no more for it.
     pub(crate) fn reserve_all(&mut self) {
         self.memory_bytes_seen = self.memory_bytes_seen.max(self.spec.work.limits.memory_bytes_max);
+        self.waiting_changed = true;
     }
 
     /// Forgets an input whose call has ended.
     pub(crate) fn call_ended(&mut self, index: u64, input_bytes: usize, failed: bool) {
-        self.reopened.remove(&index);
+        if !self.reopened.is_empty() {
+            self.reopened.remove(&index);
+        }
+        self.waiting_changed |= self.trouble.is_some();
         (self.trouble, self.troubles) = (None, 0);
         self.held_bytes -= input_bytes;
         self.held -= 1;
@@ -235,52 +251,63 @@ impl Job {
     /// Learns from a call that ended. Returns whether a slot is now known to need more memory.
     pub(crate) fn learn(&mut self, usage: &Usage) -> bool {
         self.usage.add(usage);
-        let mean = self
-            .call_time
-            .map_or(usage.wall_time, |mean| mean.mul_f64(1.0 - CALL_TIME_WEIGHT) + usage.wall_time.mul_f64(CALL_TIME_WEIGHT));
-        self.call_time = Some(mean);
+        let seconds = usage.wall_time.as_secs_f64();
+        self.call_seconds = Some(self.call_seconds.map_or(seconds, |mean| mean + (seconds - mean) * CALL_TIME_WEIGHT));
+        if usage.memory_bytes_peak <= self.memory_bytes_seen {
+            return false;
+        }
         let before = self.slot();
-        self.memory_bytes_seen = self.memory_bytes_seen.max(usage.memory_bytes_peak);
-        self.slot() != before
+        self.memory_bytes_seen = usage.memory_bytes_peak;
+        let grew = self.slot() != before;
+        self.waiting_changed |= grew;
+        grew
     }
 
-    /// Sends the node what its lease has room for: first of the job itself, if it does not know it, and of its slots.
-    pub(crate) fn fill(&mut self, now: Timestamp, node: NodeId) -> Vec<NodeCommand> {
-        let memory_bytes = self.slot().memory_bytes;
-        let mut commands = Vec::new();
-        let Some(lease) = self.leases.get_mut(&node) else { return commands };
-        let wanted = if self.output_paused { 0 } else { lease.calls_wanted(self.call_time) };
+    /// How long its calls take; nothing before one has ended.
+    fn call_time(&self) -> Option<Duration> {
+        self.call_seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+    }
+
+    /// Sends a node what the lease at this position has room for: first of the job itself, if it does not know it, and of its
+    /// slots.
+    pub(crate) fn fill(&mut self, now: Timestamp, node: NodeId, position: usize, actions: &mut Vec<Action>) {
+        let lease = self.leases.at(position);
+        let wanted = if self.output_paused { 0 } else { lease.calls_wanted(self.call_time()) };
         let sends = wanted > 0 && !self.pending.is_empty();
         // More slots are for the calls that wait there already, too; fewer only matter to those that are sent now.
         let raises = lease.slots_told.is_some_and(|told| told < lease.slots);
         if !sends && !raises {
-            return commands;
+            return;
         }
-        if lease.slots_told.is_none() {
-            commands.push(NodeCommand::StartJob(self.id, self.spec.work.clone()));
-        }
-        if lease.slots_told != Some(lease.slots) || lease.memory_bytes_told != memory_bytes {
-            (lease.slots_told, lease.memory_bytes_told) = (Some(lease.slots), memory_bytes);
-            commands.push(NodeCommand::SetSlots(self.id, lease.slots, memory_bytes));
-        }
-        let (mut calls, mut bytes) = (Vec::new(), 0);
-        for _ in 0..wanted {
-            if lease.is_full() {
-                break;
+        let memory_bytes = self.slot().memory_bytes;
+        let mut tell = |command| actions.push(Action::ToNode(node, command));
+        self.leases.change_at(position, |lease| {
+            if lease.slots_told.is_none() {
+                tell(NodeCommand::StartJob(self.id, self.spec.work.clone()));
             }
-            let Some(call) = self.pending.pop_front() else { break };
-            if batch_is_full(bytes, &call.input) {
-                commands.push(NodeCommand::RunCalls(self.id, std::mem::take(&mut calls)));
-                bytes = 0;
+            if lease.slots_told != Some(lease.slots) || lease.memory_bytes_told != memory_bytes {
+                (lease.slots_told, lease.memory_bytes_told) = (Some(lease.slots), memory_bytes);
+                tell(NodeCommand::SetSlots(self.id, lease.slots, memory_bytes));
             }
-            bytes += call.input.wire_bytes();
-            lease.send(now, &call);
-            calls.push(call);
-        }
-        if !calls.is_empty() {
-            commands.push(NodeCommand::RunCalls(self.id, calls));
-        }
-        commands
+            let expected = self.pending.len().min(usize::try_from(wanted).unwrap_or(usize::MAX));
+            let (mut calls, mut bytes) = (Vec::with_capacity(expected), 0);
+            for _ in 0..wanted {
+                if lease.is_full() {
+                    break;
+                }
+                let Some(call) = self.pending.pop_front() else { break };
+                if batch_is_full(bytes, &call.input) {
+                    tell(NodeCommand::RunCalls(self.id, std::mem::take(&mut calls)));
+                    bytes = 0;
+                }
+                bytes += call.input.wire_bytes();
+                lease.send(now, &call);
+                calls.push(call);
+            }
+            if !calls.is_empty() {
+                tell(NodeCommand::RunCalls(self.id, calls));
+            }
+        });
     }
 
     /// Whether the client must hold its inputs back, with some room between the two answers so that they do not alternate.

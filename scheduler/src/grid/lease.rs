@@ -1,10 +1,11 @@
 //! What a job has on a node: slots, and the calls that were sent there and have not ended.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use burla_types::Attempt;
 use bytes::Bytes;
+use rustc_hash::FxHashMap;
 
 use super::event::{CallToRun, Timestamp};
 
@@ -23,6 +24,10 @@ const QUEUED_BYTES_MAX: usize = 8 << 20;
 /// meant to have waiting.
 const STUCK_AFTER: Duration = Duration::from_millis(50);
 
+/// Calls that a lease without any keeps room for. A job may have held slots on every node, so this is memory per idle node; a few
+/// are kept so that a lease that is used now and then does not allocate each time.
+const ROOM_KEPT: usize = 8;
+
 /// A job's part of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Lease {
@@ -34,8 +39,8 @@ pub(crate) struct Lease {
     pub(crate) slots_told: Option<u64>,
     /// Memory that was reserved for a slot when the node was last told.
     pub(crate) memory_bytes_told: u64,
-    /// Calls that were sent and have not ended, by index.
-    pub(crate) sent: HashMap<u64, SentCall>,
+    /// Calls that were sent and have not ended, by index. The scheduler itself numbers calls, so nobody can make them collide.
+    pub(crate) sent: FxHashMap<u64, SentCall>,
     /// Bytes of their inputs.
     pub(crate) sent_bytes: usize,
     /// Since when it has had slots.
@@ -81,6 +86,9 @@ impl Lease {
     pub(crate) fn settle(&mut self) -> u64 {
         let before = self.held;
         self.held = self.slots.max(before.min(self.sent.len() as u64));
+        if self.held == 0 && self.sent.is_empty() && self.sent.capacity() > ROOM_KEPT {
+            self.sent = FxHashMap::default();
+        }
         before - self.held
     }
 
@@ -92,8 +100,7 @@ impl Lease {
         let sent = self.sent.len() as u64;
         let per_slot = match call_time {
             Some(call_time) if !self.stuck => {
-                let waiting = QUEUE_TIME.as_nanos() / call_time.as_nanos().max(1);
-                1 + u64::try_from(waiting).unwrap_or(u64::MAX).min(QUEUED_PER_SLOT_MAX)
+                1 + (nanoseconds(QUEUE_TIME) / nanoseconds(call_time).max(1)).min(QUEUED_PER_SLOT_MAX)
             }
             // The first tells how long they are.
             _ => 1,
@@ -119,10 +126,10 @@ impl Lease {
 
     /// Removes a call that ended or came back; `None` when this attempt at it is not here.
     pub(crate) fn remove(&mut self, index: u64, attempt: Attempt) -> Option<SentCall> {
-        if self.sent.get(&index)?.attempt != attempt {
-            return None;
-        }
-        let removed = self.sent.remove(&index)?;
+        let removed = match self.sent.entry(index) {
+            Entry::Occupied(sent) if sent.get().attempt == attempt => sent.remove(),
+            _ => return None,
+        };
         self.sent_bytes -= removed.input.as_ref().map_or(0, Bytes::len);
         Some(removed)
     }
@@ -166,6 +173,11 @@ impl Lease {
     pub(crate) fn mark_stuck(&mut self) {
         self.stuck = true;
     }
+}
+
+/// Five hundred years and more are all the same.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What the grid knows of a node.
 
-use burla_types::{JobId, NodeId, Resources};
+use burla_types::{NodeId, Resources};
 
 use super::event::{NodeSpec, Timestamp};
 use super::placement::Room;
@@ -12,15 +12,13 @@ pub(crate) struct Node {
     pub(crate) joined: Timestamp,
     /// It takes no more calls, and goes when those it has have ended.
     pub(crate) leaving: bool,
-    /// The job for which slots are being freed here, and since when. Nobody else gets them.
-    pub(crate) reserved: Option<(JobId, Timestamp)>,
     taken: Resources,
     calls_taken: u64,
 }
 
 impl Node {
     pub(crate) fn new(spec: NodeSpec, joined: Timestamp) -> Self {
-        Self { spec, joined, leaving: false, reserved: None, taken: Resources::default(), calls_taken: 0 }
+        Self { spec, joined, leaving: false, taken: Resources::default(), calls_taken: 0 }
     }
 
     /// Marks slots as taken.

@@ -62,7 +62,7 @@ pub struct JobOverview {
 impl Grid {
     /// All nodes, in the order in which they joined.
     pub fn nodes(&self, now: Timestamp) -> Vec<NodeOverview> {
-        let running = |id: &NodeId| self.jobs.values().filter_map(|job| job.leases.get(id)).map(Lease::running).sum();
+        let running = |id: &NodeId| self.jobs.values().filter_map(|job| job.leases.get(*id)).map(Lease::running).sum();
         let nodes = self.nodes.iter().map(|(id, node)| NodeOverview {
             id: *id,
             name: node.spec.name.clone(),
@@ -92,6 +92,6 @@ impl Grid {
             slot: job.slot(),
             usage: job.usage,
         };
-        self.jobs.values().map(overview).collect()
+        self.jobs.values().map(|job| overview(job)).collect()
     }
 }
