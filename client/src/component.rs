@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use burla_guest::Function;
 use burla_types::Digest;
-use burla_types::component::Description;
+use burla_types::component::{Description, InvalidComponent};
 use bytes::Bytes;
 
 use crate::{Error, Result};
@@ -51,10 +51,14 @@ impl Component {
             return Ok(component.clone());
         }
         let bytes = std::fs::read(path).map_err(|source| unreadable(path, source))?;
-        let description = Description::read(&bytes).map_err(|source| unreadable(path, source))?;
-        let component = Self { digest: Digest::of(&bytes), bytes: bytes.into(), description: Arc::new(description) };
+        let component = Self::from_bytes(bytes.into()).map_err(|source| unreadable(path, source))?;
         *last = Some((path.to_owned(), modified, metadata.len(), component.clone()));
         Ok(component)
+    }
+
+    pub(crate) fn from_bytes(bytes: Bytes) -> Result<Self, InvalidComponent> {
+        let description = Description::read(&bytes)?;
+        Ok(Self { digest: Digest::of(&bytes), bytes, description: Arc::new(description) })
     }
 }
 

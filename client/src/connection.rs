@@ -1,18 +1,23 @@
-//! The client's line to a scheduler: dialling it, and seeing that it has the component.
+//! The client's line to a scheduler: dialling it, keeping it for the next job, and seeing that the grid has the component.
+//!
+//! A connection carries one job at a time, so that outcomes which nobody takes, or large inputs, hold back no other. When a job has
+//! ended well, its connection is kept for a while: to dial takes longer than a small job.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use burla_proto::v1::client_api_client::ClientApiClient;
 use burla_proto::{
-    COMPONENT_CHUNK_BYTES, CONNECTION_WINDOW_BYTES, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, MESSAGE_BYTES_MAX,
+    COMPONENT_CHUNK_BYTES, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, MESSAGE_BYTES_MAX,
     STREAM_WINDOW_BYTES, convert, status, v1,
 };
 use burla_types::Peer;
 use bytes::Bytes;
 use tokio::runtime::Runtime;
-use tonic::Status;
+use tokio::time::Instant;
+use tokio_stream::Stream;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
 
 use crate::component::Component;
 use crate::{Error, Result};
@@ -20,9 +25,16 @@ use crate::{Error, Result};
 /// How long a scheduler may take to accept a connection. One on another continent needs a third of a second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The threads that speak with grids. One would do for one job; the second keeps the connection alive while lines are printed to
-/// a slow terminal.
-const WORKER_THREADS: usize = 2;
+/// The threads that speak with grids. What is woken on the thread that wakes it costs no switch of threads; and where a job has to
+/// wait for a slow terminal, `block_in_place` gets another thread for everything else.
+const WORKER_THREADS: usize = 1;
+
+/// Connections that are kept while no job has them: as many as a program is likely to run jobs at one time, again and again.
+const KEPT_MAX: usize = 4;
+
+/// How long one is kept. Much longer than the pauses of a program that runs job after job, and short enough for a scheduler that
+/// has moved meanwhile to be a rare thing.
+const KEPT_TIME: Duration = Duration::from_secs(10);
 
 /// The runtime that speaks with grids, whatever runtime the user has, or none. Started with the first job, and never ended: there
 /// is no moment at which the last job is known to have been.
@@ -34,7 +46,7 @@ pub(crate) fn runtime() -> &'static Runtime {
             .thread_name("burla-client")
             .enable_all()
             .build()
-            .expect("the operating system gives this process two threads")
+            .expect("the operating system gives this process a thread")
     })
 }
 
@@ -46,20 +58,50 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Dials the scheduler at `url`.
-    pub(crate) async fn open(url: String) -> Result<Self> {
-        let unreachable = |source: tonic::transport::Error| Error::Unreachable { url: url.clone(), source: source.into() };
-        let endpoint = Endpoint::from_shared(url.clone())
+    pub(crate) async fn open(url: &str) -> Result<Self> {
+        let unreachable = |source: tonic::transport::Error| Error::Unreachable { url: url.to_owned(), source: source.into() };
+        let endpoint = Endpoint::from_shared(url.to_owned())
             .map_err(unreachable)?
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(HEARTBEAT_INTERVAL)
             .keep_alive_timeout(HEARTBEAT_TIMEOUT)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES_MAX);
         let channel = endpoint.connect().await.map_err(unreachable)?;
         let client = ClientApiClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { client, url })
+        Ok(Self { client, url: url.to_owned() })
+    }
+
+    /// A connection to the scheduler at `url` that an earlier job is done with, if one is kept. It may have broken since.
+    pub(crate) fn kept(url: &str) -> Option<Self> {
+        let mut kept = kept();
+        // The one that was used last is the likeliest to be well.
+        let position = kept.connections.iter().rposition(|(_, connection)| connection.url == url)?;
+        Some(kept.connections.remove(position).1)
+    }
+
+    /// Keeps the connection for another job. Only one that carries nothing any more may be kept. Must be called on the client's runtime.
+    pub(crate) fn keep(self) {
+        let mut kept = kept();
+        if kept.connections.len() == KEPT_MAX {
+            kept.connections.remove(0);
+        }
+        kept.connections.push((Instant::now(), self));
+        if !std::mem::replace(&mut kept.are_watched, true) {
+            tokio::spawn(close_unused());
+        }
+    }
+
+    /// Opens a job.
+    pub(crate) async fn map(
+        &mut self,
+        requests: impl Stream<Item = v1::MapRequest> + Send + 'static,
+    ) -> Result<Streaming<v1::MapResponse>> {
+        let responses = self.client.map(requests).await.map_err(|status| self.error(status))?;
+        Ok(responses.into_inner())
     }
 
     /// Makes sure that the grid has the component: offers its digest, and uploads the bytes only when they are missing.
@@ -84,6 +126,36 @@ impl Connection {
             None => Error::ConnectionLost { url: self.url.clone(), source: status.into() },
         }
     }
+}
+
+/// Connections that no job has.
+struct Kept {
+    /// Since when each has been kept, oldest first.
+    connections: Vec<(Instant, Connection)>,
+    /// Whether a task closes those that are kept for too long.
+    are_watched: bool,
+}
+
+fn kept() -> MutexGuard<'static, Kept> {
+    static KEPT: Mutex<Kept> = Mutex::new(Kept { connections: Vec::new(), are_watched: false });
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Closes what nobody has used for [`KEPT_TIME`], until nothing is kept.
+async fn close_unused() {
+    while let Some(due) = next_due() {
+        tokio::time::sleep_until(due).await;
+        let now = Instant::now();
+        kept().connections.retain(|(since, _)| *since + KEPT_TIME > now);
+    }
+}
+
+/// When the first is due; with none, nobody watches any more.
+fn next_due() -> Option<Instant> {
+    let mut kept = kept();
+    let due = kept.connections.first().map(|(since, _)| *since + KEPT_TIME);
+    kept.are_watched = due.is_some();
+    due
 }
 
 fn chunks(component: &Component) -> impl Iterator<Item = v1::ComponentChunk> + Send + 'static {

@@ -24,8 +24,8 @@
 //!
 //! 1. [`remote_parallel_map`] collects the function, the inputs and the options (`map.rs`, `options.rs`);
 //! 2. the component is found, and refused when its function is not this program's (`component.rs`);
-//! 3. the grid is found ([`Grid`]) and dialled; the component is offered by its digest, and uploaded if it is missing
-//!    (`connection.rs`);
+//! 3. the grid is found ([`Grid`]), and dialled unless an earlier job's connection was kept (`connection.rs`); the job is opened
+//!    with the component's digest, and again after an upload if the grid does not have it (`job.rs`);
 //! 4. inputs go out as the grid takes them, outcomes come back (`calls.rs` for types, `raw_calls.rs` for bytes, `job.rs` for
 //!    messages);
 //! 5. what calls print is shown (`stdout.rs`), how far the job is (`progress.rs`), and how calls failed ([`Error`],

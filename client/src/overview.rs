@@ -121,10 +121,9 @@ impl Grid {
 
     fn ask<T>(&self, ask: impl AsyncFnOnce(&mut Connection) -> Result<T>) -> Result<T> {
         // The question is asked on this thread, which may well be one of another runtime's; the connection lives on the client's.
-        let url = self.url().to_owned();
         let _entered = connection::runtime().enter();
         block_on(async {
-            let mut connection = Connection::open(url).await?;
+            let mut connection = Connection::open(self.url()).await?;
             ask(&mut connection).await
         })
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use burla_blobs::BlobDir;
 use burla_types::component::Description;
@@ -23,14 +24,25 @@ const DESCRIBED_MAX: NonZero<usize> = NonZero::new(1024).expect("not zero");
 /// Components whose bytes are kept in memory after a download: of the largest size, a quarter of a GiB.
 const RECENT_MAX: NonZero<usize> = NonZero::new(4).expect("not zero");
 
+/// How long a component that was seen on disk counts as being there, so that small jobs one after another need not ask the disk.
+/// A node that has to download it may come as late after any look.
+const SEEN_TIME: Duration = Duration::from_secs(1);
+
 /// Where components are kept between jobs and restarts.
 #[derive(Debug)]
 pub struct Components {
     blobs: BlobDir,
     metrics: Arc<Metrics>,
-    described: Mutex<LruCache<Digest, Arc<Description>>>,
+    described: Mutex<LruCache<Digest, Described>>,
     /// What was downloaded last, so that a thousand nodes which start a job do not each hold a copy.
     recent: Mutex<LruCache<Digest, Bytes>>,
+}
+
+/// What a component says of itself, which stays true for as long as its name does, and when it was last seen on disk.
+#[derive(Clone, Debug)]
+struct Described {
+    description: Arc<Description>,
+    seen: Instant,
 }
 
 impl Components {
@@ -46,19 +58,26 @@ impl Components {
         self.description(digest).is_ok()
     }
 
-    /// What a component says of itself, which stays true for as long as its name does. The bytes were checked when they were
-    /// described, and are again by every node that downloads them.
+    /// What a component says of itself. The bytes were checked when they were described, and are again by every node that downloads
+    /// them.
     fn description(&self, digest: Digest) -> Result<Arc<Description>, GridError> {
         let known = self.described().get(&digest).cloned();
-        if let Some(description) = known.filter(|_| self.blobs.touch(&digest.to_string())) {
-            return Ok(description);
-        }
-        let description = Arc::new(describe(&self.get(digest)?)?);
-        self.described().put(digest, Arc::clone(&description));
+        let known = known.filter(|_| self.blobs.touch(&digest.to_string()));
+        let description = match known {
+            Some(known) => known.description,
+            None => Arc::new(describe(&self.get(digest)?)?),
+        };
+        self.described().put(digest, Described { description: Arc::clone(&description), seen: Instant::now() });
         Ok(description)
     }
 
-    fn described(&self) -> MutexGuard<'_, LruCache<Digest, Arc<Description>>> {
+    /// The same without asking the disk, where it was there a moment ago.
+    fn seen_description(&self, digest: Digest) -> Option<Arc<Description>> {
+        let known = self.described().get(&digest).cloned()?;
+        (known.seen.elapsed() < SEEN_TIME).then_some(known.description)
+    }
+
+    fn described(&self) -> MutexGuard<'_, LruCache<Digest, Described>> {
         self.described.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,15 +126,23 @@ impl Components {
         })
     }
 
-    /// Checks that the component has this function.
+    /// Checks that the component is here and has this function.
     pub(crate) fn check_function(&self, digest: Digest, name: &str) -> Result<(), GridError> {
-        let description = self.description(digest)?;
-        if description.function(name).is_some() {
-            return Ok(());
-        }
-        let available = description.functions.iter().map(|function| function.name.clone().into_owned()).collect();
-        Err(GridError::UnknownFunction { name: name.to_owned(), available })
+        check_function(&*self.description(digest)?, name)
     }
+
+    /// The same without asking the disk; `None` where it has to be asked.
+    pub(crate) fn check_seen_function(&self, digest: Digest, name: &str) -> Option<Result<(), GridError>> {
+        self.seen_description(digest).map(|description| check_function(&description, name))
+    }
+}
+
+fn check_function(description: &Description, name: &str) -> Result<(), GridError> {
+    if description.function(name).is_some() {
+        return Ok(());
+    }
+    let available = description.functions.iter().map(|function| function.name.clone().into_owned()).collect();
+    Err(GridError::UnknownFunction { name: name.to_owned(), available })
 }
 
 fn describe(bytes: &[u8]) -> Result<Description, GridError> {

@@ -1,8 +1,7 @@
 //! Decides who runs what. A job, step by step:
 //!
-//! 1. a client offers the digest of its component, and uploads the bytes if they are missing (`service/client_api.rs`,
-//!    `components.rs`);
-//! 2. it opens a job on a stream and sends inputs; a node joined with a stream of its own (`service/node_api.rs`);
+//! 1. a client that was told that its component is missing uploads the bytes (`service/client_api.rs`, `components.rs`);
+//! 2. a client opens a job on a stream and sends inputs; a node joined with a stream of its own (`service/node_api.rs`);
 //! 3. each thing that happens becomes an event (`grid/event.rs`), which the driver hands to the grid one at a time (`driver.rs`);
 //! 4. the grid gives the job slots on nodes (`grid/placement.rs`), and calls to the slots (`grid/lease.rs`);
 //! 5. what nodes report goes to the client, until every call has ended (`grid.rs`, `grid/job.rs`).

@@ -3,6 +3,7 @@
 mod config;
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,12 +15,12 @@ use burla_scheduler::{Components, Metrics, ServeConfig, serve};
 use clap::Parser;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
 use crate::config::{Config, DEFAULT_FILE, Settings};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let settings = Settings::parse();
     if settings.print_config {
         return print_default(DEFAULT_FILE);
@@ -28,13 +29,21 @@ async fn main() -> ExitCode {
         Ok(config) => config,
         Err(error) => return refuse(&error),
     };
-    match run(config).await {
+    match runtime().and_then(|runtime| runtime.block_on(run(config))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Half the machine's CPUs. A message passes several tasks here, each of which has next to nothing to do: it costs less for one
+/// thread to run them all than for each to wake another thread.
+fn runtime() -> anyhow::Result<Runtime> {
+    let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads((cpus / 2).max(1)).enable_all().build().context("cannot start threads")
 }
 
 fn prepare(settings: Settings) -> anyhow::Result<Config> {

@@ -10,7 +10,8 @@ use std::time::Duration;
 use burla_proto::v1::client_api_server::ClientApiServer;
 use burla_proto::v1::node_api_server::NodeApiServer;
 use burla_proto::{
-    CONNECTION_WINDOW_BYTES, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES, status, v1,
+    CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES,
+    status, v1,
 };
 use burla_types::{GridError, Peer};
 use tokio::net::TcpListener;
@@ -73,6 +74,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(HEARTBEAT_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
         .add_service(clients)
         .add_service(nodes)
         .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async {

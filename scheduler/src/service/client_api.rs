@@ -1,8 +1,9 @@
 //! What clients ask, decoded; what they are answered, encoded. An edge file: generated types stop here.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use burla_proto::convert::{self, InvalidMessage, Work};
@@ -28,6 +29,10 @@ use crate::grid::overview::{JobOverview, NodeOverview};
 
 /// Updates that are taken out of the outbox at one time, to become as few messages as may be.
 const UPDATES_TOGETHER_MAX: usize = 64;
+
+/// How long the answer to a job that came with all its inputs waits for the first thing that there is to tell. A small job on an idle
+/// grid is over sooner, and all of it is one message.
+const ANSWER_DELAY: Duration = Duration::from_millis(2);
 
 pub(super) struct ClientService {
     driver: DriverHandle,
@@ -90,15 +95,27 @@ impl v1::client_api_server::ClientApi for ClientService {
         agree(open.client.clone())?;
         let spec = job_spec(open).map_err(refuse)?;
         let (digest, function) = (spec.work.digest, spec.work.function.clone());
-        let checked = self.with_components(move |components| components.check_function(digest, &function)).await?;
+        let checked = match self.components.check_seen_function(digest, &function) {
+            Some(checked) => checked,
+            None => self.with_components(move |components| components.check_function(digest, &function)).await?,
+        };
         checked.map_err(|error| status::to_status(&error))?;
 
         let (outbox, updates) = mpsc::unbounded_channel();
         let (inputs_paused, paused) = watch::channel(false);
         let job = self.driver.open(spec, ClientHandles { outbox, inputs_paused }).await;
         let job = job.map_err(|error| status::to_status(&error))?;
-        tokio::spawn(take_inputs(self.driver.clone(), job, requests, paused));
-        Ok(Response::new(Updates::new(job, updates, self.driver.clone())))
+        let mut updates = Updates::new(job, updates, self.driver.clone());
+        // A small job's inputs came with it.
+        let mut taking = Box::pin(take_inputs(self.driver.clone(), job, requests, paused));
+        let has_all = std::future::poll_fn(|context| Poll::Ready(taking.as_mut().poll(context).is_ready())).await;
+        if has_all {
+            // Its client has nothing more to send, so the bare answer would be a message for nothing.
+            let _ = tokio::time::timeout(ANSWER_DELAY, updates.arrived()).await;
+        } else {
+            tokio::spawn(taking);
+        }
+        Ok(Response::new(updates))
     }
 
     async fn list_nodes(&self, request: Request<v1::ListNodesRequest>) -> Result<Response<v1::ListNodesResponse>, Status> {
@@ -257,8 +274,8 @@ pub(super) struct Updates {
     job: JobId,
     updates: mpsc::UnboundedReceiver<ClientUpdate>,
     taken: Vec<ClientUpdate>,
-    /// Messages made of what was taken out of the outbox last, in reverse.
-    ready: Vec<Result<v1::MapResponse, Status>>,
+    /// Messages made of what was taken out of the outbox last.
+    ready: VecDeque<Result<v1::MapResponse, Status>>,
     driver: DriverHandle,
     ended: bool,
 }
@@ -266,11 +283,26 @@ pub(super) struct Updates {
 impl Updates {
     fn new(job: JobId, updates: mpsc::UnboundedReceiver<ClientUpdate>, driver: DriverHandle) -> Self {
         let opened = v1::JobOpened { job_id: convert::job_id_bytes(job) };
-        let ready = vec![Ok(v1::MapResponse { response: Some(MapResponseKind::Opened(opened)) })];
+        let ready = VecDeque::from([Ok(v1::MapResponse { response: Some(MapResponseKind::Opened(opened)) })]);
         Self { job, updates, taken: Vec::new(), ready, driver, ended: false }
     }
 
+    /// Waits until there is something to tell, and makes messages of it.
+    async fn arrived(&mut self) {
+        std::future::poll_fn(|context| self.poll_arrived(context)).await;
+    }
+
+    fn poll_arrived(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if ready!(self.updates.poll_recv_many(context, &mut self.taken, UPDATES_TOGETHER_MAX)) == 0 {
+            // The driver is gone, and with it the scheduler.
+            self.taken.push(ClientUpdate::Ended(Err(GridError::ShuttingDown)));
+        }
+        self.encode_taken();
+        Poll::Ready(())
+    }
+
     fn tell(&self, event: Event) {
+        let Some(event) = self.driver.try_tell(event) else { return };
         // A stream that is dropped with its runtime has nobody to tell any more.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let driver = self.driver.clone();
@@ -281,7 +313,7 @@ impl Updates {
 
     /// Makes messages of what was taken. Calls that ended one by one leave together.
     fn encode_taken(&mut self) {
-        let mut messages = Vec::new();
+        let messages = &mut self.ready;
         let mut events: Vec<v1::CallEvent> = Vec::new();
         let (mut bytes, mut bytes_taken) = (0, 0);
         for update in self.taken.drain(..) {
@@ -289,7 +321,7 @@ impl Updates {
                 ClientUpdate::Calls(calls) => {
                     for call in calls {
                         if burla_proto::batch_is_full(bytes, &call) {
-                            messages.push(Ok(calls_message(&mut events)));
+                            messages.push_back(Ok(calls_message(&mut events)));
                             bytes = 0;
                         }
                         bytes += call.wire_bytes();
@@ -312,16 +344,14 @@ impl Updates {
                 }
             };
             if !events.is_empty() {
-                messages.push(Ok(calls_message(&mut events)));
+                messages.push_back(Ok(calls_message(&mut events)));
                 bytes = 0;
             }
             messages.extend(message);
         }
         if !events.is_empty() {
-            messages.push(Ok(calls_message(&mut events)));
+            messages.push_back(Ok(calls_message(&mut events)));
         }
-        messages.reverse();
-        self.ready = messages;
         if bytes_taken > 0 && !self.ended {
             self.tell(Event::ClientTook(self.job, bytes_taken));
         }
@@ -334,21 +364,13 @@ impl Stream for Updates {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         loop {
-            if let Some(message) = this.ready.pop() {
+            if let Some(message) = this.ready.pop_front() {
                 return Poll::Ready(Some(message));
             }
             if this.ended {
                 return Poll::Ready(None);
             }
-            match this.updates.poll_recv_many(context, &mut this.taken, UPDATES_TOGETHER_MAX) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(0) => {
-                    // The driver is gone, and with it the scheduler.
-                    this.ended = true;
-                    return Poll::Ready(Some(Err(status::to_status(&GridError::ShuttingDown))));
-                }
-                Poll::Ready(_) => this.encode_taken(),
-            }
+            ready!(this.poll_arrived(context));
         }
     }
 }

@@ -1,15 +1,16 @@
 //! What nodes say, decoded; what they are told, encoded. An edge file: generated types stop here.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use burla_proto::convert::{self, InvalidMessage};
 use burla_proto::v1::{
     self, calls_returned::Reason, job_unusable::Blame, node_message::Message as FromNode, run_calls::Call,
     scheduler_message::Message as ToNode,
 };
-use burla_proto::{COMPONENT_CHUNK_BYTES, status};
+use burla_proto::{BATCH_BYTES, COMPONENT_CHUNK_BYTES, WireSize, status};
 use burla_types::text::truncated;
 use burla_types::{Attempt, GridError, NAME_BYTES_MAX, NodeId, Resources};
 use bytes::Bytes;
@@ -20,7 +21,10 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{agree, refuse};
 use crate::components::Components;
 use crate::driver::DriverHandle;
-use crate::grid::event::{CallNews, CallsReturned, Event, NodeCommand, NodeSpec, ReturnReason};
+use crate::grid::event::{CallNews, CallToRun, CallsReturned, Event, NodeCommand, NodeSpec, ReturnReason};
+
+/// Commands that are taken out of the outbox at one time, to become as few messages as may be.
+const COMMANDS_TOGETHER_MAX: usize = 64;
 
 pub(super) struct NodeService {
     driver: DriverHandle,
@@ -56,7 +60,7 @@ impl v1::node_api_server::NodeApi for NodeService {
         let spec = NodeSpec { name: hello.name, capacity, calls_max: hello.calls_max, version };
         let node = self.driver.join(spec, outbox).await.map_err(|error| status::to_status(&error))?;
         tokio::spawn(listen(self.driver.clone(), node, messages));
-        Ok(Response::new(Commands { welcome: Some((node, protocol)), commands }))
+        Ok(Response::new(Commands::new(node, protocol, commands)))
     }
 
     type DownloadComponentStream = Chunks;
@@ -149,19 +153,57 @@ fn event(node: NodeId, message: v1::NodeMessage) -> Result<Event, InvalidMessage
 
 /// What a node is told, as a stream of messages. It ends when the driver forgets the node.
 pub(super) struct Commands {
-    welcome: Option<(NodeId, u32)>,
+    welcome: Option<v1::Welcome>,
     commands: mpsc::UnboundedReceiver<NodeCommand>,
+    taken: Vec<NodeCommand>,
+    /// What was taken out of the outbox last, calls of a job together.
+    ready: VecDeque<NodeCommand>,
+}
+
+impl Commands {
+    fn new(node: NodeId, protocol: u32, commands: mpsc::UnboundedReceiver<NodeCommand>) -> Self {
+        let welcome = v1::Welcome { node_id: convert::node_id_bytes(node), protocol };
+        Self { welcome: Some(welcome), commands, taken: Vec::new(), ready: VecDeque::new() }
+    }
 }
 
 impl Stream for Commands {
     type Item = Result<v1::SchedulerMessage, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let message = match self.welcome.take() {
-            Some((node, protocol)) => Some(ToNode::Welcome(v1::Welcome { node_id: convert::node_id_bytes(node), protocol })),
-            None => std::task::ready!(self.commands.poll_recv(context)).map(encode),
+        let this = &mut *self;
+        let message = match this.welcome.take() {
+            Some(welcome) => Some(ToNode::Welcome(welcome)),
+            None => {
+                if this.ready.is_empty() {
+                    ready!(this.commands.poll_recv_many(context, &mut this.taken, COMMANDS_TOGETHER_MAX));
+                    join(&mut this.ready, this.taken.drain(..));
+                }
+                this.ready.pop_front().map(encode)
+            }
         };
         Poll::Ready(message.map(|message| Ok(v1::SchedulerMessage { message: Some(message) })))
+    }
+}
+
+/// Adds calls to those of the same job before them, as long as a message has room.
+fn join(ready: &mut VecDeque<NodeCommand>, commands: impl Iterator<Item = NodeCommand>) {
+    let bytes_of = |calls: &[CallToRun]| calls.iter().map(|call| call.input.wire_bytes()).sum::<usize>();
+    // Of the calls in the last one.
+    let mut bytes = 0;
+    for command in commands {
+        match (ready.back_mut(), command) {
+            (Some(NodeCommand::RunCalls(last, calls)), NodeCommand::RunCalls(job, more))
+                if *last == job && bytes + bytes_of(&more) <= BATCH_BYTES =>
+            {
+                bytes += bytes_of(&more);
+                calls.extend(more);
+            }
+            (_, command) => {
+                bytes = if let NodeCommand::RunCalls(_, calls) = &command { bytes_of(calls) } else { 0 };
+                ready.push_back(command);
+            }
+        }
     }
 }
 
@@ -182,5 +224,45 @@ fn encode(command: NodeCommand) -> ToNode {
             ToNode::SetOutputPaused(v1::SetOutputPaused { job_id: convert::job_id_bytes(job), paused })
         }
         NodeCommand::StopJob(job) => ToNode::StopJob(v1::StopJob { job_id: convert::job_id_bytes(job) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burla_types::JobId;
+
+    use super::*;
+
+    fn job(byte: u8) -> JobId {
+        JobId::from_bytes([byte; 16])
+    }
+
+    fn run(of: u8, index: u64, input_bytes: usize) -> NodeCommand {
+        let input = Bytes::from(vec![0; input_bytes]);
+        NodeCommand::RunCalls(job(of), vec![CallToRun { index, attempt: Attempt::FIRST, losses: 0, input }])
+    }
+
+    fn indices(commands: Vec<NodeCommand>) -> Vec<Vec<u64>> {
+        let mut ready = VecDeque::new();
+        join(&mut ready, commands.into_iter());
+        let indices = ready.into_iter().map(|command| match command {
+            NodeCommand::RunCalls(_, calls) => calls.iter().map(|call| call.index).collect(),
+            _ => vec![],
+        });
+        indices.collect()
+    }
+
+    #[test]
+    fn calls_of_a_job_that_wait_for_the_connection_leave_together() {
+        let commands = vec![run(1, 0, 1), run(1, 1, 1), run(2, 2, 1), run(1, 3, 1)];
+        assert_eq!(indices(commands), [vec![0, 1], vec![2], vec![3]]);
+        let commands = vec![run(1, 0, 1), NodeCommand::SetSlots(job(1), 1, 0), run(1, 1, 1)];
+        assert_eq!(indices(commands), [vec![0], vec![], vec![1]], "nothing overtakes what else is said");
+    }
+
+    #[test]
+    fn a_message_that_has_much_in_it_gets_no_more() {
+        let commands = vec![run(1, 0, BATCH_BYTES), run(1, 1, 1), run(1, 2, BATCH_BYTES / 2), run(1, 3, BATCH_BYTES)];
+        assert_eq!(indices(commands), [vec![0], vec![1, 2], vec![3]]);
     }
 }
