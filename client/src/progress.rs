@@ -173,14 +173,15 @@ impl Progress {
         if let Some(drawing) = state.drawing.take() {
             drawing.abort();
         }
+        if self.show == Show::Nothing {
+            return;
+        }
         let line = line(&state, done, failed);
         drop(state);
         if self.show == Show::Line {
             Screen::lock().release();
         }
-        if self.show != Show::Nothing {
-            self.instead(|| tell(&line));
-        }
+        self.instead(|| tell(&line));
     }
 
     fn draw(&self) {

@@ -20,7 +20,9 @@ use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use crate::grid::Grid;
-use crate::grid::event::{Action, CallNews, CallUpdate, ClientUpdate, Event, JobSpec, JobSummary, NodeCommand, NodeSpec, TICK, Timestamp};
+use crate::grid::event::{
+    Action, CallNews, CallUpdate, ClientUpdate, Event, JobSpec, JobSummary, NodeCommand, NodeSpec, TICK, Timestamp,
+};
 use crate::grid::overview::{JobOverview, NodeOverview};
 use crate::metrics::{CallEnd, JobEnd, Metrics, RequeueReason};
 
@@ -141,6 +143,8 @@ pub(crate) struct Driver {
     clients: HashMap<JobId, ClientEnd>,
     /// When messages were last taken in.
     taken_in: Instant,
+    /// What is logged once everything about it is on its way: to write a line takes as long as to decide about a call.
+    log_lines: Vec<LogLine>,
     /// Who waits for the last job to end; from then on, none is opened.
     draining: Option<oneshot::Sender<()>>,
     metrics: Arc<Metrics>,
@@ -152,6 +156,8 @@ struct NodeEnd {
     capacity: Resources,
     outbox: NodeOutbox,
 }
+
+type LogLine = Box<dyn FnOnce() + Send>;
 
 /// The scheduler's end of a job's stream.
 struct ClientEnd {
@@ -168,6 +174,7 @@ impl Driver {
             messages,
             started: Instant::now(),
             taken_in: Instant::now(),
+            log_lines: Vec::new(),
             grid: Grid::default(),
             nodes: HashMap::new(),
             clients: HashMap::new(),
@@ -196,6 +203,10 @@ impl Driver {
                 }
             }
             self.taken_in = Instant::now();
+            if !self.log_lines.is_empty() {
+                tokio::task::yield_now().await;
+                self.log_lines.drain(..).for_each(|log| log());
+            }
             if self.clients.is_empty()
                 && let Some(drained) = self.draining.take()
             {
@@ -266,7 +277,8 @@ impl Driver {
                 None
             }
             Message::Open { id, spec, client } => {
-                tracing::info!(job = %id, name = %spec.name, digest = %spec.work.digest, "job opened");
+                let (name, digest) = (spec.name.clone(), spec.work.digest);
+                self.log_lines.push(Box::new(move || tracing::info!(job = %id, %name, %digest, "job opened")));
                 self.metrics.jobs.inc();
                 self.clients.insert(id, ClientEnd { name: spec.name.clone(), handles: client, calls_open: 0 });
                 Some(Event::JobOpened(id, spec))
@@ -345,17 +357,8 @@ impl Driver {
                         Err(GridError::Canceled) => JobEnd::Canceled,
                         Err(_) => JobEnd::Failed,
                     });
-                    match &result {
-                        Ok(JobSummary { calls, calls_failed, elapsed, usage }) => {
-                            let (call_time, fuel, written) = (usage.wall_time, usage.fuel, usage.disk_bytes_written);
-                            let memory_peak = usage.memory_bytes_peak;
-                            tracing::info!(
-                                job = %id, %name, calls, calls_failed, ?elapsed, ?call_time, fuel, memory_peak, written,
-                                "job finished"
-                            );
-                        }
-                        Err(error) => tracing::info!(job = %id, %name, %error, "job failed"),
-                    }
+                    let ended = result.clone();
+                    self.log_lines.push(Box::new(move || log_end(id, &name, &ended)));
                     let _ = handles.outbox.send(ClientUpdate::Ended(result));
                 }
             }
@@ -387,6 +390,20 @@ impl Driver {
         self.metrics.calls_ended.get_or_create(&CallEnd::Done).inc_by(done);
         self.metrics.calls_ended.get_or_create(&CallEnd::Failed).inc_by(ended - done);
         ended
+    }
+}
+
+fn log_end(id: JobId, name: &str, end: &Result<JobSummary, GridError>) {
+    match end {
+        Ok(JobSummary { calls, calls_failed, elapsed, usage }) => {
+            let (call_time, fuel, written) = (usage.wall_time, usage.fuel, usage.disk_bytes_written);
+            let memory_peak = usage.memory_bytes_peak;
+            tracing::info!(
+                job = %id, %name, calls, calls_failed, ?elapsed, ?call_time, fuel, memory_peak, written,
+                "job finished"
+            );
+        }
+        Err(error) => tracing::info!(job = %id, %name, %error, "job failed"),
     }
 }
 
