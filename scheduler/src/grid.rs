@@ -39,7 +39,7 @@ use event::{
 use job::Job;
 use lease::SentCall;
 use node::Node;
-use nodes::Capacity;
+use nodes::{Capacity, Shelf};
 
 /// How many times a call may lose its node before it counts as lost itself: it may well be what kills them.
 const LOSSES_MAX: u32 = 3;
@@ -62,6 +62,8 @@ pub struct Grid {
     actions: Vec<Action>,
     /// What the nodes have together.
     capacity: Capacity,
+    /// Nodes by the room they have. Of nodes alike, which most are, those with as many slots taken are together.
+    shelves: BTreeMap<Shelf, BTreeSet<NodeId>>,
     /// How many nodes have slots that need more than the node has.
     overcommitted: usize,
     /// The jobs for which slots are being freed on nodes, and since when. Nobody else gets them.
@@ -165,8 +167,10 @@ impl Grid {
 
     /// The node keeps the calls that it runs, and gives the others back.
     fn node_leaving(&mut self, id: NodeId) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        node.leaving = true;
+        if !self.nodes.contains_key(&id) {
+            return;
+        }
+        self.change_node(id, |node| node.leaving = true);
         self.check_refusals = true;
         self.nodes_changed = true;
         for job in self.jobs_on(id) {

@@ -10,7 +10,7 @@ use super::event::{Action, ClientUpdate, NodeCommand};
 use super::job::Job;
 use super::lease::Lease;
 use super::node::Node;
-use super::placement::{Grant, Holding, Place, Room, Wish, place, rebalance};
+use super::placement::{Grant, Holding, Place, Wish, place, rebalance};
 
 /// How long a job keeps a slot before it has to let one that has none have a turn. Short enough for a small job not to notice the
 /// large one before it; long enough that handing over, which takes a round trip, costs a few percent.
@@ -33,11 +33,11 @@ impl Grid {
             return;
         }
         let rooms = if everywhere {
-            self.nodes.iter().filter_map(|(id, node)| to_room(*id, node)).collect()
+            self.roomiest()
         } else {
             freed.sort_unstable();
             freed.dedup();
-            freed.iter().filter_map(|id| to_room(*id, self.nodes.get(id)?)).collect()
+            freed.iter().filter_map(|id| self.nodes.get(id)?.room(*id)).collect()
         };
         let wishing: Vec<&Job> = self.wishing.iter().filter_map(|id| self.jobs.get(id).map(Box::as_ref)).collect();
         let ids: Vec<JobId> = wishing.iter().map(|job| job.id).collect();
@@ -50,8 +50,15 @@ impl Grid {
         };
         let grants = place(wishes, rooms, self.capacity.total, is_barred);
         for Grant { wish, node, slots } in grants {
-            let Some(mut job) = self.jobs.remove(&ids[wish]) else { continue };
+            let Some(job) = self.jobs.get(&ids[wish]) else { continue };
             wanted[wish] -= slots;
+            // An earlier grant may have taken all the calls. Then these slots are for calls that wait at that node, or for none.
+            if !job.has_pending() && job.leases.get(node).is_none_or(|lease| lease.sent.len() as u64 <= lease.slots) {
+                // Another may have gone without for these.
+                self.freed.push(node);
+                continue;
+            }
+            let Some(mut job) = self.jobs.remove(&ids[wish]) else { continue };
             self.take(node, job.slot(), slots);
             job.was_placed = true;
             let position = job.leases.position_or_new(node);
@@ -59,7 +66,7 @@ impl Grid {
             // Slots that it was giving up there may have become these.
             self.settle_at(&mut job, node, position);
             job.fill(self.now, node, position, &mut self.actions);
-            // An earlier grant may have taken all the calls.
+            // More may have been given than calls that wait.
             self.release_idle_slots(&mut job);
             self.put_back(job);
         }
@@ -167,8 +174,8 @@ impl Grid {
             return;
         }
         let slot = job.slot();
-        let has_room = |id: &NodeId, node: &Node| !node.leaving && node.room(*id).free.slots_of(slot) > 0;
-        let room = || self.nodes.iter().any(|(id, node)| has_room(id, node) && !job.is_refused_by(*id));
+        let has_room = |id: NodeId, node: &Node| node.room(id).is_some_and(|room| room.slots_of(slot) > 0);
+        let room = || self.nodes.iter().any(|(id, node)| has_room(*id, node) && !job.is_refused_by(*id));
         // This one is taken out while it is looked at.
         let others = self.jobs.values().any(|other| other.slots_held() > 0);
         if !others && !room() {
@@ -260,12 +267,6 @@ impl Grid {
 
 fn wish(job: &Job) -> Wish {
     Wish { slot: job.slot(), held: job.slots_held(), wanted: job.slots_wanted(), served: job.served }
-}
-
-/// What a node has for anyone; nothing when that is nothing.
-pub(super) fn to_room(id: NodeId, node: &Node) -> Option<Room> {
-    let room = node.room(id);
-    (!node.leaving && room.calls_free > 0).then_some(room)
 }
 
 fn to_place((id, node): (&NodeId, &Node)) -> Place {

@@ -1,8 +1,9 @@
 //! What the grid keeps so that it need not look at everything, worked out anew and compared. For tests.
 
+use std::collections::BTreeSet;
+
 use super::Grid;
-use super::balance::to_room;
-use super::nodes::Capacity;
+use super::nodes::{Capacity, shelf};
 
 impl Grid {
     /// Panics where something that is kept is not what it stands for. To be called between events.
@@ -10,6 +11,11 @@ impl Grid {
         let mut capacity = Capacity::default();
         self.nodes.values().for_each(|node| capacity.add(node.spec.capacity));
         assert_eq!(capacity, self.capacity, "capacity");
+        let rooms: BTreeSet<_> =
+            self.nodes.iter().filter_map(|(id, node)| node.room(*id)).map(|room| (room.node, shelf(&room))).collect();
+        let kept = self.shelves.iter().flat_map(|(shelf, nodes)| nodes.iter().map(|node| (*node, *shelf)));
+        assert_eq!(rooms, kept.collect(), "nodes by the room they have");
+        assert!(self.shelves.values().all(|nodes| !nodes.is_empty()), "a shelf without nodes");
         let overcommitted = self.nodes.values().filter(|node| node.is_overcommitted()).count();
         assert_eq!(overcommitted, self.overcommitted, "overcommitted nodes");
         let wishing: Vec<_> = self.jobs.values().filter(|job| job.slots_wanted() > 0).map(|job| job.id).collect();
@@ -28,7 +34,7 @@ impl Grid {
         for (id, node) in &self.nodes {
             let reserved = self.reserved.get(id).filter(|(other, _)| *other != job.id && self.jobs.contains_key(other));
             let is_barred = reserved.is_some() || job.avoids(*id);
-            let fits = to_room(*id, node).is_some_and(|room| room.slots_of(job.slot()) > 0);
+            let fits = node.room(*id).is_some_and(|room| room.slots_of(job.slot()) > 0);
             let is_looked_at = self.look_everywhere || self.freed.contains(id);
             assert!(!job.wishes || !fits || is_barred || is_looked_at, "a slot that a job wants is free, and nobody looks");
         }

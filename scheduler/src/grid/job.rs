@@ -24,6 +24,9 @@ const HELD_INPUTS_MAX: usize = 200_000;
 /// Bytes of updates that wait for the client before its calls must wait with what they print, and no more are started.
 const UNTAKEN_BYTES_MAX: usize = 32 << 20;
 
+/// Inputs that a job without any keeps room for, so that one that is given few at a time does not allocate each time.
+const ROOM_KEPT: usize = 2048;
+
 /// The weight of the newest call in the running mean of call times.
 const CALL_TIME_WEIGHT: f64 = 0.1;
 
@@ -194,6 +197,11 @@ impl Job {
         self.avoided.contains_key(&node)
     }
 
+    /// How many nodes it keeps off.
+    pub(crate) fn nodes_avoided(&self) -> usize {
+        self.avoided.len()
+    }
+
     /// Keeps off a node whose operator does not allow what the job asks for.
     pub(crate) fn avoid_for_good(&mut self, node: NodeId, refusal: String) {
         self.avoided.insert(node, NEVER);
@@ -306,6 +314,9 @@ impl Job {
             }
             if !calls.is_empty() {
                 tell(NodeCommand::RunCalls(self.id, calls));
+            }
+            if self.pending.is_empty() && self.pending.capacity() > ROOM_KEPT {
+                self.pending = VecDeque::new();
             }
         });
     }

@@ -44,13 +44,11 @@ impl Node {
         self.taken.cpu_millis > capacity.cpu_millis || self.taken.memory_bytes > capacity.memory_bytes
     }
 
-    /// What is left. Nothing rather than less where slots turned out to need more than they had reserved.
-    pub(crate) fn room(&self, id: NodeId) -> Room {
-        Room {
-            node: id,
-            free: self.spec.capacity.minus(self.taken, 1),
-            calls_free: self.spec.calls_max.saturating_sub(self.calls_taken),
-        }
+    /// What is left for anyone. Nothing rather than less where slots turned out to need more than they had reserved.
+    pub(crate) fn room(&self, id: NodeId) -> Option<Room> {
+        let calls_free = self.spec.calls_max.saturating_sub(self.calls_taken);
+        let room = Room { node: id, free: self.spec.capacity.minus(self.taken, 1), calls_free };
+        (!self.leaving && calls_free > 0).then_some(room)
     }
 
     /// Whether a slot would fit if nothing else ran.
