@@ -3,7 +3,8 @@
 //!
 //! Reports of short calls, which come by the ten thousands each second, are gathered for a millisecond when they follow each other
 //! closely: each would otherwise be a message to the node and one to the client. Their slots have more to do meanwhile. Anything
-//! else is taken in at once, with all that was gathered before it.
+//! else is taken in at once, with all that was gathered before it. And a node learns that a job is over, where nothing of it runs
+//! any more, along with what it is told next.
 //!
 //! It never waits for anyone. What it has for a node or a client goes into that one's outbox; the grid itself bounds what can be
 //! in them, by the calls it sends to a lease and by the bytes it lets a client leave untaken.
@@ -46,6 +47,10 @@ const SHORT_CALL_TIME: Duration = Duration::from_millis(1);
 /// Calls that must be open for a job not to miss its reports for a while: its client waits for the last of them, and who waits for
 /// a few wants each at once.
 const OPEN_CALLS_MIN: u64 = 256;
+
+/// How long a node may go on keeping a job that is over everywhere, so that being told costs it no message of its own: what is said
+/// next to the node takes it along.
+const KEEP_TIME: Duration = Duration::from_millis(5);
 
 /// Something for the driver to take in.
 #[derive(Debug)]
@@ -145,6 +150,8 @@ pub(crate) struct Driver {
     taken_in: Instant,
     /// What is logged once everything about it is on its way: to write a line takes as long as to decide about a call.
     log_lines: Vec<LogLine>,
+    /// Since when a node has not been told that a job is over.
+    finished_since: Option<Instant>,
     /// Who waits for the last job to end; from then on, none is opened.
     draining: Option<oneshot::Sender<()>>,
     metrics: Arc<Metrics>,
@@ -155,6 +162,22 @@ struct NodeEnd {
     name: String,
     capacity: Resources,
     outbox: NodeOutbox,
+    /// Jobs in which nothing runs any more, of which it has not been told.
+    finished: Vec<JobId>,
+}
+
+impl NodeEnd {
+    /// A receiver that is gone has told of it, or is about to.
+    fn send(&mut self, command: NodeCommand) {
+        self.tell_finished();
+        let _ = self.outbox.send(command);
+    }
+
+    fn tell_finished(&mut self) {
+        for job in self.finished.drain(..) {
+            let _ = self.outbox.send(NodeCommand::StopJob(job));
+        }
+    }
 }
 
 type LogLine = Box<dyn FnOnce() + Send>;
@@ -175,6 +198,7 @@ impl Driver {
             started: Instant::now(),
             taken_in: Instant::now(),
             log_lines: Vec::new(),
+            finished_since: None,
             grid: Grid::default(),
             nodes: HashMap::new(),
             clients: HashMap::new(),
@@ -191,8 +215,10 @@ impl Driver {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut messages = Vec::with_capacity(MESSAGES_TOGETHER_MAX);
         loop {
+            let finished_since = self.finished_since;
             tokio::select! {
                 count = self.messages.recv_many(&mut messages, MESSAGES_TOGETHER_MAX) => if count == 0 { return },
+                () = after(finished_since, KEEP_TIME) => self.tell_finished(),
                 // A grid without jobs has no use for the time.
                 _ = ticks.tick(), if !self.clients.is_empty() => messages.push(Message::Event(Event::Tick)),
             }
@@ -253,10 +279,36 @@ impl Driver {
     fn handle(&mut self, event: Event) {
         let started = Instant::now();
         let actions = self.grid.handle(Timestamp(started - self.started), event);
+        let actions = self.keep_finished(actions);
         actions.into_iter().for_each(|action| self.carry_out(action));
         self.metrics.events.inc();
         self.metrics.event_seconds.observe(started.elapsed().as_secs_f64());
         self.metrics.calls_requeued.get_or_create(&RequeueReason::NodeLost).inc_by(self.grid.take_requeued());
+    }
+
+    /// Sets aside what nodes are told of jobs that ended because all their calls had. One that was stopped, they are told at once.
+    fn keep_finished(&mut self, mut actions: Vec<Action>) -> Vec<Action> {
+        let finished = |action: &Action| match action {
+            Action::ToClient(id, ClientUpdate::Ended(Ok(_))) => Some(*id),
+            _ => None,
+        };
+        let Some(job) = actions.iter().find_map(finished) else { return actions };
+        actions.retain(|action| match action {
+            Action::ToNode(id, NodeCommand::StopJob(stopped)) if *stopped == job => {
+                if let Some(node) = self.nodes.get_mut(id) {
+                    node.finished.push(job);
+                }
+                self.finished_since.get_or_insert_with(Instant::now);
+                false
+            }
+            _ => true,
+        });
+        actions
+    }
+
+    fn tell_finished(&mut self) {
+        self.finished_since = None;
+        self.nodes.values_mut().for_each(NodeEnd::tell_finished);
     }
 
     /// What this means to the grid, if anything.
@@ -269,7 +321,7 @@ impl Driver {
                 self.metrics.nodes.inc();
                 self.metrics.cpus.inc_by(cpus(spec.capacity));
                 self.metrics.memory_bytes.inc_by(memory_bytes(spec.capacity));
-                self.nodes.insert(id, NodeEnd { name: spec.name.clone(), capacity: spec.capacity, outbox });
+                self.nodes.insert(id, NodeEnd { name: spec.name.clone(), capacity: spec.capacity, outbox, finished: Vec::new() });
                 Some(Event::NodeJoined(id, spec))
             }
             Message::Open { client, .. } if self.draining.is_some() => {
@@ -346,8 +398,8 @@ impl Driver {
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::ToNode(id, command) => {
-                if let Some(node) = self.nodes.get(&id) {
-                    let _ = node.outbox.send(command);
+                if let Some(node) = self.nodes.get_mut(&id) {
+                    node.send(command);
                 }
             }
             Action::ToClient(id, ClientUpdate::Ended(result)) => {
@@ -390,6 +442,14 @@ impl Driver {
         self.metrics.calls_ended.get_or_create(&CallEnd::Done).inc_by(done);
         self.metrics.calls_ended.get_or_create(&CallEnd::Failed).inc_by(ended - done);
         ended
+    }
+}
+
+/// Completes so long after `since`; never where there is none.
+async fn after(since: Option<Instant>, time: Duration) {
+    match since {
+        Some(since) => tokio::time::sleep_until((since + time).into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -533,5 +593,30 @@ mod tests {
         assert!(!driver.can_wait(&reported(1, large, 0, SHORT_CALL_TIME * 2)), "its slot may have nothing else to do");
         assert!(!driver.can_wait(&reported(1, small, 0, SHORT_CALL_TIME)), "it may be one of the last");
         assert!(!driver.can_wait(&Message::Event(Event::InputsClosed(large))));
+    }
+    #[test]
+    fn a_node_is_told_that_a_job_is_over_with_what_it_is_told_next() {
+        let (mut driver, _handle) = Driver::new(Arc::default());
+        let (outbox, mut commands) = mpsc::unbounded_channel();
+        let capacity = Resources { cpu_millis: 1000, memory_bytes: 1 << 30 };
+        driver.nodes.insert(node(1), NodeEnd { name: String::new(), capacity, outbox, finished: Vec::new() });
+        let [done, failed] = jobs();
+        let ended = |job, result| {
+            vec![Action::ToNode(node(1), NodeCommand::StopJob(job)), Action::ToClient(job, ClientUpdate::Ended(result))]
+        };
+        let summary = JobSummary { calls: 1, calls_failed: 0, elapsed: Duration::ZERO, usage: Usage::default() };
+        let mut carry_out = |driver: &mut Driver, actions| {
+            driver.keep_finished(actions).into_iter().for_each(|action| driver.carry_out(action));
+            std::iter::from_fn(|| commands.try_recv().ok()).map(|command| format!("{command:?}")).collect::<Vec<_>>()
+        };
+        let stop = |job| format!("{:?}", NodeCommand::StopJob(job));
+
+        assert!(carry_out(&mut driver, ended(done, Ok(summary))).is_empty());
+        assert!(driver.finished_since.is_some());
+        assert_eq!(carry_out(&mut driver, ended(failed, Err(GridError::Canceled))), [stop(done), stop(failed)]);
+        assert!(carry_out(&mut driver, ended(done, Ok(summary))).is_empty());
+        driver.tell_finished();
+        assert_eq!(carry_out(&mut driver, vec![]), [stop(done)]);
+        assert!(driver.finished_since.is_none());
     }
 }
