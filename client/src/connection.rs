@@ -1,7 +1,7 @@
 //! The client's line to a scheduler: dialling it, keeping it for the next job, and seeing that the grid has the component.
 //!
-//! A connection carries one job at a time, so that outcomes which nobody takes, or large inputs, hold back no other. When a job has
-//! ended well, its connection is kept for a while: to dial takes longer than a small job.
+//! A connection carries one job at a time, so that outcomes which nobody takes, or large inputs, hold back no other. When a job
+//! has ended well, its connection is kept for a while: to dial takes longer than a small job.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -25,8 +25,8 @@ use crate::{Error, Result};
 /// How long a scheduler may take to accept a connection. One on another continent needs a third of a second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The threads that speak with grids. What is woken on the thread that wakes it costs no switch of threads; and where a job has to
-/// wait for a slow terminal, `block_in_place` gets another thread for everything else.
+/// The threads that speak with grids. What is woken on the thread that wakes it costs no switch of threads; and where a job has
+/// to wait for a slow terminal, `block_in_place` gets another thread for everything else.
 const WORKER_THREADS: usize = 1;
 
 /// Connections that are kept while no job has them: as many as a program is likely to run jobs at one time, again and again.
@@ -83,7 +83,8 @@ impl Connection {
         Some(kept.connections.remove(position).1)
     }
 
-    /// Keeps the connection for another job. Only one that carries nothing any more may be kept. Must be called on the client's runtime.
+    /// Keeps the connection for another job. Only one that carries nothing any more may be kept. Must be called on the
+    /// client's runtime.
     pub(crate) fn keep(self) {
         let mut kept = kept();
         if kept.connections.len() == KEPT_MAX {

@@ -47,7 +47,7 @@ async fn measure(url: &str, scheduler: &Scheduler) {
     let after = scheduler.resident_bytes();
     let per_node = |bytes: u64| bytes.saturating_sub(before) as f64 / NODES as f64 / 1024.0;
     println!(
-        "{NODES} idle nodes: {:.1} KiB each when they have joined, {:.1} KiB after {HEARTBEATS} heartbeats; {:.1} MiB without them",
+        "{NODES} idle nodes: {:.1} KiB each when joined, {:.1} KiB after {HEARTBEATS} heartbeats; {:.1} MiB without them",
         per_node(joined),
         per_node(after),
         before as f64 / f64::from(1 << 20)

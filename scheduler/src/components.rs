@@ -58,8 +58,8 @@ impl Components {
         self.description(digest).is_ok()
     }
 
-    /// What a component says of itself. The bytes were checked when they were described, and are again by every node that downloads
-    /// them.
+    /// What a component says of itself. The bytes were checked when they were described, and are again by every node that
+    /// downloads them.
     fn description(&self, digest: Digest) -> Result<Arc<Description>, GridError> {
         let known = self.described().get(&digest).cloned();
         let known = known.filter(|_| self.blobs.touch(&digest.to_string()));

@@ -1,10 +1,10 @@
 //! Owns the grid, the time, and the ends of everyone's streams: takes in one event after another, and carries out what the grid
 //! says.
 //!
-//! Reports of short calls, which come by the ten thousands each second, are gathered for a millisecond when they follow each other
-//! closely: each would otherwise be a message to the node and one to the client. Their slots have more to do meanwhile. Anything
-//! else is taken in at once, with all that was gathered before it. And a node learns that a job is over, where nothing of it runs
-//! any more, along with what it is told next.
+//! Reports of short calls, which come by the ten thousands each second, are gathered for a millisecond when they follow each
+//! other closely: each would otherwise be a message to the node and one to the client. Their slots have more to do meanwhile.
+//! Anything else is taken in at once, with all that was gathered before it. And a node learns that a job is over, where nothing
+//! of it runs any more, along with what it is told next.
 //!
 //! It never waits for anyone. What it has for a node or a client goes into that one's outbox; the grid itself bounds what can be
 //! in them, by the calls it sends to a lease and by the bytes it lets a client leave untaken.
@@ -44,12 +44,12 @@ const GATHER_TIME: Duration = Duration::from_millis(1);
 /// Calls that are so short have others waiting for their slot that last longer than reports are gathered (`grid/lease.rs`).
 const SHORT_CALL_TIME: Duration = Duration::from_millis(1);
 
-/// Calls that must be open for a job not to miss its reports for a while: its client waits for the last of them, and who waits for
-/// a few wants each at once.
+/// Calls that must be open for a job not to miss its reports for a while: its client waits for the last of them, and who waits
+/// for a few wants each at once.
 const OPEN_CALLS_MIN: u64 = 256;
 
-/// How long a node may go on keeping a job that is over everywhere, so that being told costs it no message of its own: what is said
-/// next to the node takes it along.
+/// How long a node may go on keeping a job that is over everywhere, so that being told costs it no message of its own: what is
+/// said next to the node takes it along.
 const KEEP_TIME: Duration = Duration::from_millis(5);
 
 /// Something for the driver to take in.
@@ -286,7 +286,7 @@ impl Driver {
         self.metrics.calls_requeued.get_or_create(&RequeueReason::NodeLost).inc_by(self.grid.take_requeued());
     }
 
-    /// Sets aside what nodes are told of jobs that ended because all their calls had. One that was stopped, they are told at once.
+    /// Sets aside what nodes are told of jobs that ended because all their calls had. Of others, they are told at once.
     fn keep_finished(&mut self, mut actions: Vec<Action>) -> Vec<Action> {
         let finished = |action: &Action| match action {
             Action::ToClient(id, ClientUpdate::Ended(Ok(_))) => Some(*id),
@@ -467,8 +467,8 @@ fn log_end(id: JobId, name: &str, end: &Result<JobSummary, GridError>) {
     }
 }
 
-/// Adds reports of a node about a job, and bytes that a client took, to those before them: the grid takes in a hundred together for
-/// little more than one. What each of the others says does not depend on which of the two comes first.
+/// Adds reports of a node about a job, and bytes that a client took, to those before them: the grid takes in a hundred together
+/// for little more than one. What each of the others says does not depend on which of the two comes first.
 fn together(messages: impl Iterator<Item = Message>) -> Vec<Message> {
     let mut together: Vec<Message> = Vec::with_capacity(messages.size_hint().0);
     for message in messages {

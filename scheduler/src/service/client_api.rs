@@ -30,8 +30,8 @@ use crate::grid::overview::{JobOverview, NodeOverview};
 /// Updates that are taken out of the outbox at one time, to become as few messages as may be.
 const UPDATES_TOGETHER_MAX: usize = 64;
 
-/// How long the answer to a job that came with all its inputs waits for the first thing that there is to tell. A small job on an idle
-/// grid is over sooner, and all of it is one message.
+/// How long the answer to a job that came with all its inputs waits for the first thing that there is to tell. A small job on an
+/// idle grid is over sooner, and all of it is one message.
 const ANSWER_DELAY: Duration = Duration::from_millis(2);
 
 pub(super) struct ClientService {
