@@ -58,7 +58,7 @@ class Peer(Protocol):
 class Pool:
     """The standard library's. A chunk is one input, so that each is a task."""
 
-    version = sys.version.split()[0]
+    version = f"of Python {sys.version.split()[0]}"
 
     def __init__(self) -> None:
         self.pool = ProcessPoolExecutor(CPUS)
@@ -73,7 +73,7 @@ class Pool:
 class ProcessPerCall:
     """The other pool of the standard library, as the first can only do it with `spawn`, which is slower than `fork`."""
 
-    version = sys.version.split()[0]
+    version = f"of Python {sys.version.split()[0]}"
 
     def __init__(self) -> None:
         self.pool = multiprocessing.get_context("fork").Pool(CPUS, maxtasksperchild=1)

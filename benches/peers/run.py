@@ -34,11 +34,14 @@ CARGO = os.environ.get("CARGO") or "cargo"
 # All that the programs of one system may use. `peers.py` and the node have as many workers.
 CPUS = 2
 
-# For all jobs of one system, so that nothing hangs. The slowest takes a third of it on a quiet machine.
+# For all jobs of one system, so that nothing hangs. On a busy machine the slowest took a quarter of it.
 SYSTEM_SECONDS_MAX = 240.0
 
 # For a scheduler to listen, and for processes to end by themselves before they are killed.
 PATIENCE_SECONDS = 10.0
+
+# Between the end of a program's stdout and its own.
+EXIT_SECONDS_MAX = 1.0
 
 # What a program wrote to stderr last, as far as it is shown when it failed.
 STDERR_CHARS_MAX = 300
@@ -150,7 +153,7 @@ def run_grid(paths: dict[str, Path], folder: Path, arguments: list[str], jobs: t
         said = (line for _, line in lines(listening, started + PATIENCE_SECONDS))
         url = next((line.split()[-1] for line in said if "listening on " in line), None)
         if url is None:
-            return {job: {"error": f"the scheduler did not listen{ending(listening, folder)}"} for job in jobs}
+            return {job: {"error": f"the scheduler did not listen{ending(listening, folder, PATIENCE_SECONDS)}"} for job in jobs}
         node = [paths["burla-node"], "--cpus", str(CPUS), "--data-dir", folder / "node", "--sandbox-dir", folder / "sandboxes"]
         settings = {"BURLA_URL": url, "BURLA_COMPONENT": str(paths["component"]), "RUST_BACKTRACE": "0"}
         with process(node, settings | QUIET, folder, daemon=True):
@@ -191,7 +194,7 @@ def follow(command: list[Any], settings: dict[str, str], folder: Path, started: 
     """Runs a program, and collects what it reports of its jobs. The lines of its calls are counted as they come."""
     results: Results = {}
     said: set[str] = set()
-    at = 0.0
+    at, reason = 0.0, ""
     with process(command, settings, folder) as running:
         for now, line in lines(running, started + SYSTEM_SECONDS_MAX):
             at = now - started
@@ -201,7 +204,8 @@ def follow(command: list[Any], settings: dict[str, str], folder: Path, started: 
             said.update(re.findall(r"line (\d+)", line))
             if all(job in results for job in jobs) and len(said) >= results.get("prints", {}).get("calls", 0):
                 break
-        reason = ending(running, folder)
+        else:
+            reason = ending(running, folder, SYSTEM_SECONDS_MAX)
     for job in jobs:
         results.setdefault(job, {"error": f"not done{reason}"})
     prints = results.get("prints", {})
@@ -211,9 +215,11 @@ def follow(command: list[Any], settings: dict[str, str], folder: Path, started: 
     return results
 
 
-def ending(running: subprocess.Popen[bytes], folder: Path) -> str:
-    if running.poll() is None:
-        return f" within {SYSTEM_SECONDS_MAX:.0f} s"
+def ending(running: subprocess.Popen[bytes], folder: Path, seconds: float) -> str:
+    try:
+        running.wait(EXIT_SECONDS_MAX)
+    except subprocess.TimeoutExpired:
+        return f" within {seconds:.0f} s"
     stderr = (folder / f"{Path(str(running.args[0])).name}.stderr").read_text(errors="replace")  # type: ignore[index]
     return f": it ended with {running.returncode}: {' '.join(stderr.split())[-STDERR_CHARS_MAX:]}"
 
