@@ -21,15 +21,24 @@ const WASM_TARGET: &str = "wasm32-wasip2";
 /// The profile that components are built with. A workspace that has one of this name decides for itself.
 const PROFILE: &str = "burla-component";
 
-/// What the profile is where the workspace has none: optimised, and with the names of functions, which backtraces are made of.
-/// They cost 20 KB; line numbers would cost two megabytes.
-const PROFILE_SETTINGS: &[&str] =
-    &[r#"profile.burla-component.inherits="release""#, r#"profile.burla-component.strip="debuginfo""#];
+/// What the profile is where the workspace has none: optimised as one piece, and with the names of functions, which backtraces
+/// are made of. They cost 20 KB; line numbers would cost two megabytes. A call costs more under fuel than in native code, so it
+/// pays to see all that can be inlined, std included: `docs/decisions/011-close-to-native.md`.
+const PROFILE_SETTINGS: &[&str] = &[
+    r#"profile.burla-component.inherits="release""#,
+    r#"profile.burla-component.strip="debuginfo""#,
+    r#"profile.burla-component.lto="fat""#,
+    "profile.burla-component.codegen-units=1",
+];
 
-/// Every node has SIMD, and a matrix product is twice as fast with it. Cargo adds this to the flags of the user's own
-/// configuration, and leaves it out where `RUSTFLAGS` is set. Why nothing is said of unrolling:
-/// `docs/decisions/003-codegen-flags.md`.
-const RUSTFLAGS: &str = r#"target.wasm32-wasip2.rustflags=["-Ctarget-feature=+simd128"]"#;
+/// Every node has SIMD, and back edges and calls are dear there, since each counts fuel. So loops are unrolled up to 150
+/// instructions, as for most other targets, where LLVM stops at 30 for WebAssembly, and functions are inlined twice as far as
+/// usual. Both are bounds of LLVM's own, not orders: forced unrolling need not end. Cargo adds this to the flags of the user's own
+/// configuration, and leaves it out where `RUSTFLAGS` is set. Figures: `docs/decisions/011-close-to-native.md`.
+const RUSTFLAGS: &str = concat!(
+    r#"target.wasm32-wasip2.rustflags=["-Ctarget-feature=+simd128","#,
+    r#""-Cllvm-args=-unroll-partial-threshold=150","-Cllvm-args=-inline-threshold=500"]"#,
+);
 
 /// A component on disk, and what is in it.
 #[derive(Clone, Debug)]

@@ -7,8 +7,9 @@ use std::sync::OnceLock;
 
 use crate::{Attack, generated, list};
 
-/// Arguments with which cargo builds all programs at once. They are those of the packager (`cargo-burla/src/package.rs`), which
-/// builds one at a time and would take a minute longer.
+/// Arguments with which cargo builds all programs at once, where the packager (`cargo-burla/src/package.rs`) builds one at a time
+/// and would take a minute longer. What it does for speed is left out: attacks are not in a hurry, and it would take longer for
+/// each.
 const BUILD: &[&str] = &[
     "build",
     "--quiet",
