@@ -109,7 +109,7 @@ fn config(allocation: InstanceAllocationStrategy) -> Config {
 fn pool(calls: u32, memory_keep_resident_bytes: usize, table_keep_resident_bytes: usize) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     // `pagemap_scan` would reset only the pages that a guest has written. In wasmtime 48.0.8 it takes a page that the kernel has swapped
-    // out, or is just moving, for a clean one, and the next call would read it (docs/decisions/011-pages-are-reset-by-hand.md).
+    // out, or is just moving, for a clean one, and the next call would read it (docs/decisions/012-pages-are-reset-by-hand.md).
     pool.total_component_instances(calls)
         .total_core_instances(calls * CORE_INSTANCES_PER_COMPONENT)
         .total_memories(calls)

@@ -344,6 +344,11 @@ impl Executor {
         self.roomy_calls
     }
 
+    /// Looks at what memory the machine has left. Takes some 100 µs after a pause, which a call need not wait for.
+    pub(crate) fn ask_machine(&self) {
+        self.memory.ask_machine();
+    }
+
     /// What calls hold of the node's memory.
     pub(crate) fn memory_held_bytes(&self) -> u64 {
         self.memory.held_bytes()

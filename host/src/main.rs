@@ -22,10 +22,18 @@ fn main() -> ExitCode {
     burla_host::compile_if_asked().unwrap_or_else(serve)
 }
 
-// Guests have threads of their own. These speak with the scheduler and the operator, for which one would do; with a second, a slow disk or a
-// large message holds up no heartbeat.
-#[tokio::main(worker_threads = 2)]
+// Guests have threads of their own. What speaks with the scheduler and the operator is one connection after the other: on one thread no
+// message is handed from one to the next. What takes long, such as linking a component, is done elsewhere.
+#[tokio::main(worker_threads = 1)]
 async fn serve() -> ExitCode {
+    // On the worker, and not beside it as the main future is.
+    match tokio::spawn(work()).await {
+        Ok(code) => code,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+async fn work() -> ExitCode {
     let settings = Settings::parse();
     if settings.print_config {
         return print_default(DEFAULT_FILE);

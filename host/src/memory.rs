@@ -22,6 +22,13 @@ const RESERVE_PATIENCE: Duration = Duration::from_millis(100);
 /// How long what the machine has left is believed. Asking takes some 30 µs, more than a small call.
 const MACHINE_ASKED_EVERY: Duration = Duration::from_millis(20);
 
+/// How long it is believed while calls have no more of it than [`PLENTY_SHARE`]: however fast others take the rest, it is looked at before
+/// calls could.
+const PLENTY_ASKED_EVERY: Duration = Duration::from_secs(2);
+
+/// The share of what the machine has for calls, below which there is more than enough.
+const PLENTY_SHARE: u64 = 4;
+
 /// What calls leave of what the machine has left: for the node itself, and for what changes until it is asked again.
 const MACHINE_MARGIN_BYTES: u64 = 64 << 20;
 
@@ -67,16 +74,20 @@ struct Machine {
 }
 
 impl Machine {
-    fn bytes(&self) -> u64 {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match *last {
+    /// What the machine has for calls, of which they would hold so much.
+    fn bytes(&self, held: u64) -> u64 {
+        let last = *self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match last {
             Some((asked, bytes)) if asked.elapsed() < MACHINE_ASKED_EVERY => bytes,
-            _ => {
-                let bytes = (self.bytes)().saturating_sub(MACHINE_MARGIN_BYTES);
-                *last = Some((Instant::now(), bytes));
-                bytes
-            }
+            Some((asked, bytes)) if asked.elapsed() < PLENTY_ASKED_EVERY && held <= bytes / PLENTY_SHARE => bytes,
+            _ => self.ask(),
         }
+    }
+
+    fn ask(&self) -> u64 {
+        let bytes = (self.bytes)().saturating_sub(MACHINE_MARGIN_BYTES);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), bytes));
+        bytes
     }
 }
 
@@ -118,6 +129,11 @@ impl NodeMemory {
         })
     }
 
+    /// Looks at what the machine has left, so that the next call need not.
+    pub(crate) fn ask_machine(&self) {
+        self.machine.ask();
+    }
+
     /// What calls hold, reserved or used, whichever is more.
     pub(crate) fn held_bytes(&self) -> u64 {
         self.held_bytes.load(Ordering::Relaxed)
@@ -146,7 +162,8 @@ impl NodeMemory {
                 Err(Short::Machine) => {
                     let since = *machine_short_since.get_or_insert_with(Instant::now);
                     if since.elapsed() >= self.machine.patience {
-                        let (machine_bytes, held_bytes) = (self.machine.bytes(), self.held_bytes());
+                        let held_bytes = self.held_bytes();
+                        let machine_bytes = self.machine.bytes(held_bytes);
                         return Err(MachineIsShort { machine_bytes, held_bytes, needed_bytes: bytes });
                     }
                 }
@@ -173,7 +190,7 @@ impl NodeMemory {
 
     fn take(&self, bytes: u64) -> Result<(), Short> {
         // What is promised to calls and not used yet is still to come out of what the machine has left.
-        let machine_bytes = self.machine.bytes();
+        let machine_bytes = self.machine.bytes(self.held_bytes().saturating_add(bytes));
         let mut short = Short::Node;
         let taken = self.held_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
             let held = held.saturating_add(bytes);

@@ -25,7 +25,7 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
 /// How long a node that has ended its calls waits for the scheduler to hear of it.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// How often the gauges of what calls hold are set: as often as anyone looks at them.
+/// How often the gauges of what calls hold are set, as often as anyone looks at them, and the machine's memory is looked at.
 const HELD_OBSERVED_EVERY: Duration = Duration::from_secs(1);
 
 /// Everything a node has to know before it starts.
@@ -196,5 +196,6 @@ async fn observe_held(executor: Arc<Executor>, metrics: Arc<Metrics>) {
         let gauge = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         metrics.memory_held_bytes.set(gauge(executor.memory_held_bytes()));
         metrics.disk_held_bytes.set(gauge(executor.disk_held_bytes()));
+        executor.ask_machine();
     }
 }

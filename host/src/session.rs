@@ -7,8 +7,8 @@ use burla_proto::convert::{self, InvalidMessage, Work};
 use burla_proto::v1::node_api_client::NodeApiClient;
 use burla_proto::v1::{self, NodeMessage, SchedulerMessage, node_message, scheduler_message::Message};
 use burla_proto::{
-    COMPONENT_BYTES_MAX, CONNECTION_WINDOW_BYTES, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES,
-    status,
+    COMPONENT_BYTES_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, MESSAGE_BYTES_MAX,
+    STREAM_WINDOW_BYTES, status,
 };
 use burla_types::{Attempt, Digest, GridError, JobId, PROTOCOL_MAX, PROTOCOL_MIN, Peer};
 use bytes::{Bytes, BytesMut};
@@ -104,7 +104,8 @@ async fn connect(url: &str) -> Result<NodeApiClient<Channel>, SessionError> {
         .keep_alive_timeout(HEARTBEAT_TIMEOUT)
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX);
     let channel = endpoint.connect().await.map_err(SessionError::Unreachable)?;
     Ok(NodeApiClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
 }
