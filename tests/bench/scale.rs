@@ -221,34 +221,30 @@ fn freeze() {
 /// 10,000 calls that sleep at the same time, on one node.
 fn asleep() {
     const CALLS: u64 = 10_000;
-    /// Longer than it may take to start all of them.
-    const SLEEP_MILLISECONDS: u64 = 20_000;
+    /// Longer than it may take to start all of them, so that they are asleep together.
+    const SLEEP_MILLISECONDS: u64 = 10_000;
     component("burla-tiny");
     let mut grid = LocalGrid::start(0);
     grid.add_node(&["--cpus", "100", "--memory", "100"]);
-    let job = |milliseconds| {
-        let inputs = (0..CALLS).map(move |_| milliseconds);
-        remote_parallel_map(burla_tiny::sleeps, inputs).func_cpu(0.01).func_ram(0.004).grid(&grid.grid).run().unwrap()
-    };
-    let running = || grid.grid.nodes().unwrap()[0].running;
-    let mut most = 0;
-    let mut resident = 0;
-    for run in ["first", "warm"] {
-        let mut started_within = None;
-        std::thread::scope(|scope| {
-            let started = Instant::now();
-            let calls = scope.spawn(|| job(SLEEP_MILLISECONDS));
-            while !calls.is_finished() {
-                most = most.max(running());
-                if most == CALLS && started_within.is_none() {
-                    started_within = Some(started.elapsed());
-                    resident = resident_mib(grid.nodes[0].pid());
-                }
-                std::thread::sleep(Duration::from_millis(10));
+    remote_parallel_map(burla_tiny::sleeps, [0]).grid(&grid.grid).run().unwrap();
+    for run in ["the first time", "once more"] {
+        let mut resident = 0;
+        let elapsed = std::thread::scope(|scope| {
+            let job = || {
+                let inputs = (0..CALLS).map(|_| SLEEP_MILLISECONDS);
+                let calls = remote_parallel_map(burla_tiny::sleeps, inputs).func_cpu(0.01).func_ram(0.0022);
+                seconds(|| drop(calls.grid(&grid.grid).run().unwrap()))
+            };
+            let job = scope.spawn(job);
+            while !job.is_finished() {
+                resident = resident.max(resident_mib(grid.nodes[0].pid()));
+                std::thread::sleep(Duration::from_millis(20));
             }
+            job.join().unwrap()
         });
         println!(
-            "asleep, {run} time: {most} of {CALLS} calls at the same time on one node, all started within {started_within:?}, the node has {resident} MiB then"
+            "asleep: {CALLS} calls that sleep for {:.0} s at the same time on one node, {run}: {elapsed:.2} s; at most {resident} MiB in the node",
+            SLEEP_MILLISECONDS as f64 / 1e3
         );
     }
 }

@@ -105,11 +105,11 @@ fn the_next_job_works_after_a_connection_was_cut() {
     let through = Grid::at(proxy.url()).unwrap();
     let doubles = || remote_parallel_map(typed::doubles, [4]).grid(&through).run();
     assert_eq!(doubles().unwrap(), [8]);
-    let on = through.clone();
-    let job = std::thread::spawn(move || remote_parallel_map(behaviour::sleeps, [60_000]).grid(&on).run());
-    until("it runs", || grid.grid.nodes().unwrap()[0].running == 1);
+    let mut outputs = remote_parallel_map(behaviour::sleeps, [0, 60_000]).grid(&through).generator().unwrap();
+    // Before the scheduler has answered, a job is sent again over a new connection.
+    outputs.next().unwrap().unwrap();
     proxy.cut();
-    let lost = job.join().unwrap().unwrap_err();
+    let lost = outputs.next().unwrap().unwrap_err();
     assert!(matches!(lost, Error::ConnectionLost { .. }), "{lost:?}");
     assert_eq!(doubles().unwrap(), [8]);
     until("the lost job is gone", || grid.grid.jobs().unwrap().is_empty());

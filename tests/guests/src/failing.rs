@@ -85,7 +85,10 @@ pub fn eats_memory() -> usize {
 #[burla::function]
 pub fn asks_for_memory(mebibytes: usize) -> bool {
     let mut wanted: Vec<u8> = Vec::new();
-    wanted.try_reserve_exact(mebibytes << 20).is_ok()
+    let has = wanted.try_reserve_exact(mebibytes << 20).is_ok();
+    // Else it is seen that nobody uses it, and nothing is asked for.
+    std::hint::black_box(wanted.as_ptr());
+    has
 }
 
 /// Recurses until the stack ends.
