@@ -42,7 +42,7 @@ fn measure() -> ExitCode {
     // Where the kernel can tell which pages a guest has touched, and the machine has no swap.
     let scanning = PoolingAllocationConfig::is_pagemap_scan_available().then(|| Bare::new(&component, Enabled::Yes));
 
-    let mut rows: Vec<(&str, Box<dyn FnMut() -> f64>)> = vec![
+    let mut rows: Vec<Row> = vec![
         ("bare wasmtime", Box::new(|| resident.calls_per_second(threads))),
         ("a call that touches no file", Box::new(|| node.calls_per_second("doubles", threads))),
         ("a call that prints a line", Box::new(|| node.calls_per_second("prints", threads))),
@@ -65,6 +65,9 @@ fn measure() -> ExitCode {
     }
     ExitCode::SUCCESS
 }
+
+/// What is measured: its name, and calls per second.
+type Row<'a> = (&'static str, Box<dyn FnMut() -> f64 + 'a>);
 
 /// The component of `tests/tiny`, built as a user's is.
 fn component() -> PathBuf {
