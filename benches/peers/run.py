@@ -60,7 +60,7 @@ class System(NamedTuple):
     isolation: str
 
 
-BURLA = System("burla", "Burla", "fresh instance and private directory per call")
+BURLA = System("burla", "Burla", "fresh instance per call, and a private directory where it asks for one")
 SYSTEMS = (
     BURLA,
     System("pool", "ProcessPoolExecutor", "none, processes serve again"),

@@ -121,17 +121,24 @@ async fn start(
     let mut provided = false;
     loop {
         let requests = Requests { open: Some(open.clone()), inputs: inputs.open(), over: false };
+        let mut failed;
         match connection.map(requests).await {
             Ok(responses) => return Ok((connection, responses)),
-            Err(Error::Grid(GridError::UnknownComponent(_))) if !provided => {
-                connection.provide(component, |bytes| progress.uploading(bytes)).await?;
-                provided = true;
-            }
-            Err(Error::ConnectionLost { .. } | Error::Grid(GridError::ShuttingDown)) if !is_new => {
-                (connection, is_new, provided) = (Connection::open(url).await?, true, false);
-            }
-            Err(error) => return Err(error),
+            Err(error) => failed = error,
         }
+        if matches!(failed, Error::Grid(GridError::UnknownComponent(_))) && !provided {
+            match connection.provide(component, |bytes| progress.uploading(bytes)).await {
+                Ok(()) => {
+                    provided = true;
+                    continue;
+                }
+                Err(error) => failed = error,
+            }
+        }
+        if is_new || !matches!(failed, Error::ConnectionLost { .. } | Error::Grid(GridError::ShuttingDown)) {
+            return Err(failed);
+        }
+        (connection, is_new, provided) = (Connection::open(url).await?, true, false);
     }
 }
 
@@ -191,7 +198,8 @@ impl Responses {
             let message = tokio::select! {
                 message = self.responses.message() => message,
                 () = self.notice.due() => {
-                    self.notice.show();
+                    // Stderr may be full, or stopped with Ctrl-S; the connection's own task must not wait behind it.
+                    tokio::task::block_in_place(|| self.notice.show());
                     continue;
                 }
             };

@@ -8,7 +8,8 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllo
 const RESIDENT_CALLS_PER_CPU: u32 = 16;
 
 /// Places from which on wasmtime gives each thread its own to look at first. With fewer, threads would hand each other memory that is in
-/// the other's cache, which takes as long as the rest of a call.
+/// the other's cache, which takes as long as the rest of a call. So many more than there are calls, too: a thread that looks at its own first
+/// and then at the others' can miss the last that is free.
 const SHARDED_LEAST: u32 = 128;
 
 /// The least calls that a node can hold: where the kernel does not give address space for so many, it gives it for none.
@@ -57,11 +58,14 @@ impl Engines {
         let resident_calls = cpus.saturating_mul(RESIDENT_CALLS_PER_CPU).min(calls_max);
         let mut roomy_calls = calls_max;
         loop {
-            let pooled = |calls, memory_bytes, table_bytes| {
-                Engine::new(&config(InstanceAllocationStrategy::Pooling(pool(calls, memory_bytes, table_bytes))))
+            let pooled = |places, memory_bytes, table_bytes| {
+                let mut config = config(InstanceAllocationStrategy::Pooling(pool(places, memory_bytes, table_bytes)));
+                // Stacks go back to the kernel with the memories, where these do.
+                config.async_stack_zeroing(memory_bytes == 0);
+                Engine::new(&config)
             };
-            let engines = pooled(resident_calls.max(SHARDED_LEAST), MEMORY_KEEP_RESIDENT_BYTES, TABLE_KEEP_RESIDENT_BYTES)
-                .and_then(|resident| Ok((resident, pooled(roomy_calls, 0, 0)?)));
+            let engines = pooled(resident_calls + SHARDED_LEAST, MEMORY_KEEP_RESIDENT_BYTES, TABLE_KEEP_RESIDENT_BYTES)
+                .and_then(|resident| Ok((resident, pooled(roomy_calls + SHARDED_LEAST, 0, 0)?)));
             match engines {
                 Ok((resident, roomy)) => {
                     return Ok(Self { resident, resident_calls: resident_calls.min(roomy_calls), roomy, roomy_calls });

@@ -30,7 +30,7 @@ use crate::metrics::Metrics;
 use crate::network::{Lookups, Network};
 use crate::output::{CallOutput, Printer};
 use crate::policy::Policy;
-use crate::sandbox::{Given, NoSandbox, Sandbox, fuel_given};
+use crate::sandbox::{Given, NoSandbox, OBJECTS_MAX, Sandbox, fuel_given};
 use crate::scratch::ScratchPool;
 use crate::throttle::{Turn, in_turns};
 use crate::trap;
@@ -308,6 +308,8 @@ impl Executor {
         let pre = |linker: &Linker<Sandbox>, component: &Component| FunctionPre::new(linker.instantiate_pre(component)?);
         // One that says nothing of what it takes has modules that are not known before it is made; the linker offers none.
         let places = loaded.roomy.resources_required().map_or(1, |required| required.num_memories.max(1));
+        // Where there is a pool it has refused less. Waiting for more places than there are would never end.
+        anyhow::ensure!(places as usize <= OBJECTS_MAX, "it has {places} memories, and may have {OBJECTS_MAX}");
         Ok(PreparedComponent(Arc::new(Prepared {
             resident: pre(&self.resident_linker, &loaded.resident)?,
             roomy: pre(&self.roomy_linker, &loaded.roomy)?,

@@ -45,8 +45,8 @@ use crate::scratch::{Home, ScratchPool};
 pub(crate) use self::host::can_let_others_go;
 pub(crate) use self::node::{NodeDisk, NodeFile, NodeFiles};
 
-/// Files and folders that a call may have open. Programs have a handful; each is a descriptor of this process, of which a
-/// thousand calls share one lot.
+/// Files and folders that a call may have open. Programs have a handful; each is a descriptor of this process, of which all
+/// calls share one lot.
 const OPEN_FILES_MAX: usize = 128;
 
 /// The folder for temporary files, which std and most programs take for granted.
@@ -68,9 +68,15 @@ pub(crate) struct TooManyOpenFiles {
 
 /// The node could not make the call's directory, which is no fault of the call.
 #[derive(Debug, thiserror::Error)]
-#[error("its node could not make the call's directory: {source}")]
+#[error("its node could not make the call's directory: {reason}")]
 pub(crate) struct NoHome {
-    source: io::Error,
+    reason: String,
+}
+
+impl NoHome {
+    fn new(reason: impl std::fmt::Display) -> wasmtime::Error {
+        Self { reason: reason.to_string() }.into()
+    }
 }
 
 /// Links this in the place of wasmtime-wasi's own, over which it has to be allowed to shadow.
@@ -154,12 +160,17 @@ impl Disk {
         }
         // What the call's files take is the node's burden until they are gone, however the call ends.
         let charge = Charge { accounts: self.accounts.clone() };
-        let path = self.home.make(charge).map_err(|source| NoHome { source })?;
+        let no_files = || NoHome::new("the node has too many files open");
+        let files = [self.node_files.take().ok_or_else(no_files)?, self.node_files.take().ok_or_else(no_files)?];
+        let path = self.home.make(charge, files).map_err(NoHome::new)?;
         // There is no other way to a `WasiFilesystemCtx` with a directory in it.
         let mut with_home = WasiCtx::builder();
         // Calls run on threads of their own, so that a file operation can run where it is; handing each to another thread takes twice as
         // long.
-        with_home.allow_blocking_current_thread(true).preopened_dir(path, "/", FsPerms::ReadWrite)?;
+        with_home
+            .allow_blocking_current_thread(true)
+            .preopened_dir(path, "/", FsPerms::ReadWrite)
+            .map_err(|error| NoHome::new(format!("{error:#}")))?;
         wasi.clone_from(with_home.build().filesystem());
         Ok(())
     }
@@ -223,7 +234,7 @@ impl FilesystemView<'_> {
         }
         let tmp = Place { directory: root.clone(), name: TMP.to_owned() };
         let parent = tmp.parent()?;
-        self.disk.accounts.lock().room_for_directory(parent)?;
+        // There is always room for it: who only reads is not told that the disk is full.
         rustix::fs::mkdirat(&*tmp.directory.dir, TMP, Mode::from_raw_mode(0o777)).map_err(io::Error::from)?;
         let made = tmp.made()?;
         self.disk.accounts.lock().add_directory(made, parent);

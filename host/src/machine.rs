@@ -59,7 +59,7 @@ pub(crate) fn raise_descriptor_limit() {
 }
 
 /// Files that calls may have open together: what this process may, without what it needs for itself. Those are directories that are
-/// kept for the next call, the directories of calls that have asked for one, connections, logs and the cache.
+/// kept for the next call, two for each component that is loaded, connections, logs and the cache.
 pub(crate) fn files_for_calls() -> usize {
     use rustix::process::{Resource, getrlimit};
     const OWN: u64 = 4_000;

@@ -22,12 +22,12 @@ const RESERVE_PATIENCE: Duration = Duration::from_millis(100);
 /// How long what the machine has left is believed. Asking takes some 30 µs, more than a small call.
 const MACHINE_ASKED_EVERY: Duration = Duration::from_millis(20);
 
-/// How long it is believed while calls have no more of it than [`PLENTY_SHARE`]: however fast others take the rest, it is looked at before
-/// calls could.
+/// How long it is believed while calls have no more of it than one part in [`PLENTY_SHARE`]: so much they may take of what other processes
+/// have taken since.
 const PLENTY_ASKED_EVERY: Duration = Duration::from_secs(2);
 
-/// The share of what the machine has for calls, below which there is more than enough.
-const PLENTY_SHARE: u64 = 4;
+/// The part of what the machine has for calls, below which there is more than enough.
+const PLENTY_SHARE: u64 = 16;
 
 /// What calls leave of what the machine has left: for the node itself, and for what changes until it is asked again.
 const MACHINE_MARGIN_BYTES: u64 = 64 << 20;

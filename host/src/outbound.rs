@@ -1,4 +1,5 @@
-//! What this node has to tell its scheduler: lines that calls printed, and how calls ended, in the order in which it happened.
+//! What this node has to tell its scheduler: lines that calls printed, and how calls ended, in the order in which slots tell it: what
+//! one call printed before how it ended.
 //!
 //! Batches make themselves: while one message is being sent, more gathers for the next. Only printing is held back when too much
 //! has gathered; how a call ended always fits, since a scheduler sends no more calls than it wants to hear of.

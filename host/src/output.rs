@@ -23,7 +23,7 @@ const OUTPUT_HEAD_BYTES: usize = 64 << 20;
 const OUTPUT_TAIL_BYTES: usize = 64 << 10;
 
 /// A line longer than this leaves in pieces. A guest could otherwise make the node hold a line that never ends.
-const LINE_BYTES_MAX: usize = 256 << 10;
+const LINE_BYTES_MAX: usize = 64 << 10;
 
 /// How much a guest may write at once, as WASI's own streams allow.
 const WRITE_BYTES_MAX: usize = 64 << 10;

@@ -30,11 +30,12 @@ pub(crate) const HOST_CALL_BYTES_MAX: usize = 16 << 20;
 const RANDOM_BYTES_MAX: u64 = 1 << 20;
 
 /// Instances, memories and tables of one call. The pool has stricter limits; this is for when there is no pool.
-const OBJECTS_MAX: usize = 64;
+pub(crate) const OBJECTS_MAX: usize = 64;
 
-/// What the host holds for any call, from its start, beside its input: 512 KiB of stack at most; its handles, of up to a KiB each; up to
-/// 256 KiB that it has printed of a line that is not whole; and 64 KiB for its instance, of which 40 were measured, and its context.
-const CALL_BYTES: u64 = (512 + 256 + 256 + 64) << 10;
+/// What the host holds for any call, from its start, beside its input: 512 KiB of stack at most; its handles, of up to a KiB each; of
+/// each of two streams 64 KiB of a line that is not whole and as much of its end; 4 KiB of stderr's; and 64 KiB for its instance, of which
+/// 40 were measured, and its context.
+const CALL_BYTES: u64 = (512 + 256 + 2 * (64 + 64) + 4 + 64) << 10;
 
 /// The same for a call that may use the network: 16 connections, 16 requests with up to 300 KiB of buffers each, and bodies.
 const NETWORK_BYTES: u64 = 12 << 20;

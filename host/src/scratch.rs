@@ -23,7 +23,7 @@ use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::Errno;
 
-use crate::filesystem::{Charge, can_let_others_go};
+use crate::filesystem::{Charge, NodeFile, can_let_others_go};
 
 /// Empty directories that are kept for the next calls, each with a descriptor. More are made as they are needed.
 const IDLE_MAX: usize = 256;
@@ -264,7 +264,7 @@ impl Entry {
         Stamp::of(&self.listing).is_ok_and(|now| now == self.made) && self.is_empty()
     }
 
-    /// Gives it the time of now, whatever it was used for before: nobody sees that there was someone.
+    /// Gives it the time of now, whatever it was used for before. Of its past only the time of its birth is left, which a guest can see.
     fn make_new(&mut self) -> io::Result<()> {
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         rustix::fs::futimens(self.listing.fd()?, &Timestamps { last_access: now, last_modification: now })?;
@@ -272,8 +272,8 @@ impl Entry {
         Ok(())
     }
 
-    /// Removes the files in it, and those of its folder for temporary ones. Returns whether it is now as a new one: not where there are
-    /// other folders, or where it has become larger, or another in anything but its times.
+    /// Removes the files in it, and the folders that have nothing but files in them. Returns whether it is now as a new one: not where there
+    /// are folders in these, or where it has become larger, or another in anything but its times.
     fn clear(&mut self) -> io::Result<bool> {
         if !clear_folder(&mut self.listing, true)? {
             return Ok(false);
@@ -350,11 +350,13 @@ impl Scratch {
 pub(crate) struct Home {
     pool: Arc<ScratchPool>,
     scratch: Option<Scratch>,
+    /// What its two descriptors count for: the one that it is looked at through, and the guest's.
+    files: Option<[NodeFile; 2]>,
 }
 
 impl Home {
     pub(crate) fn new(pool: Arc<ScratchPool>) -> Self {
-        Self { pool, scratch: None }
+        Self { pool, scratch: None, files: None }
     }
 
     pub(crate) fn is_made(&self) -> bool {
@@ -366,9 +368,10 @@ impl Home {
         self.scratch.as_ref().map_or(Path::new(""), Scratch::path)
     }
 
-    /// Makes the directory, which is to be charged `charge` until it is gone.
-    pub(crate) fn make(&mut self, charge: Charge) -> io::Result<&Path> {
+    /// Makes the directory, which is to be charged `charge` until it is gone, and counts as two open files of the node.
+    pub(crate) fn make(&mut self, charge: Charge, files: [NodeFile; 2]) -> io::Result<&Path> {
         let mut scratch = self.pool.take()?;
+        self.files = Some(files);
         scratch.hold(charge);
         Ok(self.scratch.insert(scratch).path())
     }

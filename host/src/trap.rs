@@ -4,7 +4,7 @@
 use burla_types::text::truncated;
 use burla_types::{Backtrace, Exceeded, LIMIT_PAYLOAD_BYTES_MAX, Limit, Limits, Location, Outcome};
 use wasmtime::component::ResourceTableError;
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::contract::kept;
@@ -21,6 +21,9 @@ pub(crate) fn outcome(error: &wasmtime::Error, sandbox: &mut Sandbox, limits: &L
     }
     if trap == Some(&Trap::OutOfFuel) {
         return out_of_fuel(limits);
+    }
+    if error.is::<PoolConcurrencyLimitError>() {
+        return Outcome::Lost { reason: "its node had no place for its instance".to_owned() };
     }
     if let Some(no_home) = error.downcast_ref::<NoHome>() {
         return Outcome::Lost { reason: no_home.to_string() };

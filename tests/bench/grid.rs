@@ -46,7 +46,7 @@ fn main() {
     }
     let (on_grid, on_bare) = (median(on_grid), median(on_bare));
     println!("{calls} calls i64 -> i64, fresh instance each, {threads} threads, median of {RUNS} runs:");
-    println!("  grid (scheduler and node as processes, a directory per call) {on_grid:>9.0} calls/s");
+    println!("  grid (scheduler and node as processes)                       {on_grid:>9.0} calls/s");
     println!("  bare wasmtime (no directory, no processes)                   {on_bare:>9.0} calls/s");
     println!("  grid / bare                                                  {:>9.2}", on_grid / on_bare);
 

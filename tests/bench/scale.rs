@@ -49,7 +49,7 @@ fn main() {
 /// 1,000 calls that print a line, on 1,000 slots that four nodes advertise.
 fn prints() {
     let mut grid = LocalGrid::start(0);
-    (0..4).for_each(|_| grid.add_node(&["--cpus", "250"]));
+    (0..4).for_each(|_| grid.add_node(&["--cpus", "250", "--memory", "32"]));
     let lines = Arc::new(AtomicU64::new(0));
     let run = |inputs: u64| {
         let counted = Arc::clone(&lines);

@@ -16,7 +16,7 @@ use super::accounts::{Entry, NoSpace};
 use super::file::OpenFile;
 use super::path;
 use super::stream::{FileReader, FileWriter, Position};
-use super::{FilesystemView, Open, TooManyOpenFiles};
+use super::{FilesystemView, NoHome, Open, TooManyOpenFiles};
 
 /// What is written by one call of `descriptor.write`: a millisecond's worth. WASI allows to write less than was asked for.
 const WRITE_BYTES_MAX: usize = 1 << 20;
@@ -37,7 +37,7 @@ impl preopens::Host for FilesystemView<'_> {
         let directories = preopens::Host::get_directories(&mut self.wasi)?;
         for (fd, _) in &directories {
             if let Descriptor::Dir(root) = self.wasi.table.get(fd)? {
-                self.disk.know_root(root)?;
+                self.disk.know_root(root).map_err(NoHome::new)?;
             }
         }
         Ok(directories)

@@ -36,7 +36,7 @@ impl Call {
         Self::with_files(bytes_max, usize::MAX).await
     }
 
-    /// With its folder for temporary files, which counts as an entry.
+    /// With its folder for temporary files, which counts as an entry. The node has so many files beside the two of the directory itself.
     async fn with_files(bytes_max: u64, files_max: usize) -> Self {
         let mut call = Self::untouched(bytes_max, files_max).await;
         call.view().make_tmp().unwrap();
@@ -47,7 +47,7 @@ impl Call {
         let base = tempfile::tempdir().unwrap();
         let pool = Arc::new(ScratchPool::open(base.path()).unwrap());
         let node = Arc::new(NodeDisk::new(u64::MAX));
-        let disk = Disk::new(bytes_max, Arc::clone(&node), Arc::new(NodeFiles::new(files_max)), pool);
+        let disk = Disk::new(bytes_max, Arc::clone(&node), Arc::new(NodeFiles::new(files_max.saturating_add(2))), pool);
         let (wasi, table, memory) = (WasiCtx::builder().build(), ResourceTable::new(), memory(1 << 30).await);
         let mut call = Self { _base: base, path: PathBuf::new(), wasi, table, disk, memory, node, root: 0 };
         assert!(!call.disk.home.is_made(), "before it is asked for, there is none");
