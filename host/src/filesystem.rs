@@ -74,7 +74,7 @@ pub(crate) struct NoHome {
 }
 
 impl NoHome {
-    fn new(reason: impl std::fmt::Display) -> wasmtime::Error {
+    fn because(reason: impl std::fmt::Display) -> wasmtime::Error {
         Self { reason: reason.to_string() }.into()
     }
 }
@@ -160,9 +160,9 @@ impl Disk {
         }
         // What the call's files take is the node's burden until they are gone, however the call ends.
         let charge = Charge { accounts: self.accounts.clone() };
-        let no_files = || NoHome::new("the node has too many files open");
+        let no_files = || NoHome::because("the node has too many files open");
         let files = [self.node_files.take().ok_or_else(no_files)?, self.node_files.take().ok_or_else(no_files)?];
-        let path = self.home.make(charge, files).map_err(NoHome::new)?;
+        let path = self.home.make(charge, files).map_err(NoHome::because)?;
         // There is no other way to a `WasiFilesystemCtx` with a directory in it.
         let mut with_home = WasiCtx::builder();
         // Calls run on threads of their own, so that a file operation can run where it is; handing each to another thread takes twice as
@@ -170,7 +170,7 @@ impl Disk {
         with_home
             .allow_blocking_current_thread(true)
             .preopened_dir(path, "/", FsPerms::ReadWrite)
-            .map_err(|error| NoHome::new(format!("{error:#}")))?;
+            .map_err(|error| NoHome::because(format!("{error:#}")))?;
         wasi.clone_from(with_home.build().filesystem());
         Ok(())
     }

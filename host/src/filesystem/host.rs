@@ -37,7 +37,7 @@ impl preopens::Host for FilesystemView<'_> {
         let directories = preopens::Host::get_directories(&mut self.wasi)?;
         for (fd, _) in &directories {
             if let Descriptor::Dir(root) = self.wasi.table.get(fd)? {
-                self.disk.know_root(root).map_err(NoHome::new)?;
+                self.disk.know_root(root).map_err(NoHome::because)?;
             }
         }
         Ok(directories)
