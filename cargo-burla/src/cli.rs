@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use burla::JobId;
 use burla_daemon::config::{Cpus, Gib};
 use clap::{Args, Parser, Subcommand};
 
@@ -53,8 +52,16 @@ pub(crate) enum Command {
     Bench(Bench),
     /// Show the nodes of the grid.
     Nodes(Show),
-    /// Show the jobs that run on the grid.
-    Jobs(Show),
+    /// Show the jobs of the grid.
+    Jobs(Jobs),
+    /// Show all that is known of a job.
+    Job(Job),
+    /// Wait until a job is over.
+    Wait(Wait),
+    /// Print what the calls of a detached job returned as lines of JSON, until it is over.
+    Results(Results),
+    /// Print what the calls of a detached job printed.
+    Logs(Logs),
     /// Stop a job that runs on the grid.
     Cancel(Cancel),
 }
@@ -106,15 +113,17 @@ pub(crate) struct Map {
     /// Where the inputs are. Default: stdin.
     #[arg(long, value_name = "FILE")]
     pub(crate) inputs: Option<PathBuf>,
-    /// Print outputs as calls finish, and not in the order of the inputs.
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+    /// Have the grid keep the job, print its id, and end when the grid has all inputs: `results` prints what its calls return.
+    #[arg(long, conflicts_with_all = ["as_finished", "indexed", "usage"])]
+    pub(crate) detach: bool,
+    /// How often a call is run again that fails by itself: with an error, a panic or a trap.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) retries: u32,
+    /// The same for one that exceeds a limit.
     #[arg(long)]
-    pub(crate) as_finished: bool,
-    /// Print each output as an object with the number of its line: {"line":1,"output":…} or {"line":1,"error":…}.
-    #[arg(long)]
-    pub(crate) indexed: bool,
-    /// Go on when a line is no input or a call fails. It is reported, and the others are not lost.
-    #[arg(long)]
-    pub(crate) keep_going: bool,
+    pub(crate) retry_exceeded: bool,
     /// CPUs per call.
     #[arg(long, value_name = "CPUS", default_value_t = 1.0)]
     pub(crate) func_cpu: f64,
@@ -136,9 +145,6 @@ pub(crate) struct Map {
     /// What each call may reach over the network; may be given several times.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) allow_network: Vec<String>,
-    /// Say at the end, on stderr, what all calls took, and with --indexed in each object what its call took.
-    #[arg(long)]
-    pub(crate) usage: bool,
     /// An environment variable of every call.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_variable)]
     pub(crate) env: Vec<(String, String)>,
@@ -153,6 +159,24 @@ pub(crate) struct Map {
     pub(crate) spinner: Option<bool>,
     #[command(flatten)]
     pub(crate) what: What,
+}
+
+/// How outputs are printed.
+#[derive(Debug, Args)]
+pub(crate) struct OutputOptions {
+    /// Print outputs as calls finish, and not in the order of the inputs.
+    #[arg(long)]
+    pub(crate) as_finished: bool,
+    /// Print each output as an object with the number of its line: {"line":1,"output":…} or {"line":1,"error":…}. `results`
+    /// knows no lines, and has the position of the input, from 0: {"index":0,…}.
+    #[arg(long)]
+    pub(crate) indexed: bool,
+    /// Go on when a line is no input or a call fails. It is reported, and the others are not lost.
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// Say at the end, on stderr, what all calls took, and with --indexed in each object what its call took.
+    #[arg(long)]
+    pub(crate) usage: bool,
 }
 
 #[derive(Debug, Args)]
@@ -194,11 +218,77 @@ pub(crate) struct Show {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Cancel {
-    /// The job's id, as `cargo burla jobs` shows it.
-    pub(crate) job: JobId,
+pub(crate) struct Jobs {
+    /// Those that have ended, too.
+    #[arg(long)]
+    pub(crate) ended: bool,
+    #[command(flatten)]
+    pub(crate) show: Show,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Job {
+    #[command(flatten)]
+    pub(crate) job: WhichJob,
+    #[command(flatten)]
+    pub(crate) show: Show,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    #[command(flatten)]
+    pub(crate) job: WhichJob,
+    /// Seconds to wait at most.
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) timeout: Option<Duration>,
+    /// Show progress on stderr, or do not. Default: on a terminal only.
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) spinner: Option<bool>,
     #[command(flatten)]
     pub(crate) grid: WhichGrid,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Results {
+    #[command(flatten)]
+    pub(crate) job: WhichJob,
+    #[command(flatten)]
+    pub(crate) output: OutputOptions,
+    /// Show progress on stderr, or do not. Default: on a terminal only.
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) spinner: Option<bool>,
+    #[command(flatten)]
+    pub(crate) grid: WhichGrid,
+}
+
+/// What calls wrote to their stdout goes to stdout, what they wrote to their stderr to stderr.
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    pub(crate) job: WhichJob,
+    /// Go on until the job is over. Else it ends with what has been printed so far.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Put the index of its call before each line: [7] text.
+    #[arg(long)]
+    pub(crate) prefix: bool,
+    #[command(flatten)]
+    pub(crate) grid: WhichGrid,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    #[command(flatten)]
+    pub(crate) job: WhichJob,
+    #[command(flatten)]
+    pub(crate) grid: WhichGrid,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhichJob {
+    /// The job's id, as `cargo burla jobs` shows it, or enough of its beginning.
+    #[arg(value_name = "JOB", value_parser = parse_job)]
+    pub(crate) id: String,
 }
 
 #[derive(Debug, Args)]
@@ -211,6 +301,17 @@ pub(crate) struct WhichGrid {
 fn parse_seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     seconds.filter(|time| !time.is_zero()).ok_or_else(|| "give seconds above 0, such as 30 or 0.5".to_owned())
+}
+
+/// The fewest digits of an id that can stand for it. Ids begin with the time, so those of one hour have more than this in common.
+const JOB_DIGITS_MIN: usize = 4;
+
+fn parse_job(text: &str) -> Result<String, String> {
+    let digits = text.replace('-', "").to_lowercase();
+    if !(JOB_DIGITS_MIN..=32).contains(&digits.len()) || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err("give the 32 hexadecimal digits of its id, or at least 4 of its beginning".to_owned());
+    }
+    Ok(digits)
 }
 
 fn parse_variable(text: &str) -> Result<(String, String), String> {
@@ -299,6 +400,25 @@ mod tests {
         for arguments in [&["cargo-burla", "burla", "new", "x"][..], &["cargo-burla", "new", "x"]] {
             let Entry::Burla(parsed) = Entry::parse_from(as_cargo_calls_it(arguments.iter().map(Into::into)));
             assert!(matches!(parsed.command, Command::New(New { name }) if name.as_os_str() == "x"));
+        }
+    }
+
+    #[test]
+    fn a_job_is_named_by_its_id_or_the_beginning_of_it() {
+        assert_eq!(parse_job("ABab").unwrap(), "abab");
+        let whole = "0190a5b2-7d1c-7abc-8def-0123456789ab";
+        assert_eq!(parse_job(whole).unwrap(), whole.replace('-', ""));
+        for text in ["", "abc", "xyzw", &"a".repeat(33)] {
+            assert!(parse_job(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_is_detached_prints_nothing_here() {
+        let parsed = |flag| Entry::try_parse_from(["cargo", "burla", "map", "f", "--detach", flag]);
+        assert!(parsed("--retries=3").is_ok());
+        for flag in ["--indexed", "--as-finished", "--usage"] {
+            assert!(parsed(flag).is_err(), "{flag}");
         }
     }
 }

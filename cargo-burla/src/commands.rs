@@ -2,9 +2,11 @@
 
 mod bench;
 mod build;
+mod detached;
 mod inspect;
 mod map;
 mod new;
+mod outputs;
 mod run;
 mod show;
 mod up;
@@ -15,7 +17,7 @@ use std::process::ExitCode;
 use burla_host::machine;
 
 use crate::cli::Command;
-use crate::embedded::{ANY_PORT, EmbeddedGrid};
+use crate::embedded::{ANY_PORT, EmbeddedGrid, Keeps};
 use crate::error::CommandError;
 
 pub(crate) fn run(command: Command) -> Result<ExitCode, CommandError> {
@@ -29,6 +31,10 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::Bench(arguments) => bench::bench(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Nodes(arguments) => show::nodes(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Jobs(arguments) => show::jobs(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Job(arguments) => show::job(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Wait(arguments) => detached::wait(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Results(arguments) => detached::results(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Logs(arguments) => detached::logs(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Cancel(arguments) => show::cancel(&arguments).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -43,7 +49,7 @@ fn on_a_grid<T>(act: impl FnOnce(&str) -> Result<T, CommandError>) -> Result<T, 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| CommandError::Grid(error.into()))?;
     let started = runtime.block_on(async {
-        let mut grid = EmbeddedGrid::start(ANY_PORT, machine::capacity()).await?;
+        let mut grid = EmbeddedGrid::start(ANY_PORT, machine::capacity(), Keeps::Nothing).await?;
         let url = grid.url().await?;
         anyhow::Ok((grid, url))
     });

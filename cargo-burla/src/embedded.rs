@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use burla_host::{NetworkPolicy, NodeConfig, Policy, machine};
-use burla_scheduler::{Components, ServeConfig};
+use burla_scheduler::{Components, ServeConfig, Storage, StoreConfig};
 use burla_types::{DISK_BYTES_MAX, Resources};
 use etcetera::BaseStrategy;
 use tokio::net::TcpListener;
@@ -19,6 +19,26 @@ pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOC
 
 /// How long an embedded grid waits for jobs when its program has ended. They are being abandoned at that moment.
 const DRAIN_TIME: Duration = Duration::from_millis(200);
+
+/// How long an attached job goes on without its client, as with `burla-scheduler`.
+const CLIENT_GRACE: Duration = Duration::from_secs(60);
+
+/// What is kept of detached jobs, as with `burla-scheduler`.
+const KEPT: StoreConfig = StoreConfig {
+    retention: Duration::from_secs(7 * 24 * 3600),
+    bytes_max: 10 << 30,
+    history_jobs_max: 1000,
+    skip_damaged: false,
+};
+
+/// Whether what a grid is told to keep outlives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    /// It ends with a program, and takes no detached jobs.
+    Nothing,
+    /// The next one goes on with its jobs. There is one at a time.
+    Jobs,
+}
 
 /// A running grid. It ends when it is dropped with the runtime it runs on.
 pub(crate) struct EmbeddedGrid {
@@ -32,11 +52,19 @@ pub(crate) struct EmbeddedGrid {
 
 impl EmbeddedGrid {
     /// Starts a grid whose scheduler listens on an address of this machine and whose node gives this much to calls.
-    pub(crate) async fn start(listen: SocketAddr, capacity: Resources) -> anyhow::Result<Self> {
+    pub(crate) async fn start(listen: SocketAddr, capacity: Resources, keeps: Keeps) -> anyhow::Result<Self> {
         let folder = cache_dir()?;
         let scheduler_metrics = Arc::default();
         let components = Components::open(&folder, Arc::clone(&scheduler_metrics))
             .with_context(|| format!("cannot keep components in {}", folder.display()))?;
+        let storage = match keeps {
+            Keeps::Nothing => Storage::in_memory(KEPT).await?,
+            Keeps::Jobs => {
+                let folder = data_dir()?;
+                let opened = Storage::in_folder(&folder, KEPT).await;
+                opened.with_context(|| format!("cannot keep jobs in {}", folder.display()))?
+            }
+        };
         let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let url = format!("http://{}", listener.local_addr()?);
         let (stop_scheduler, scheduler_stops) = watch::channel(false);
@@ -47,7 +75,8 @@ impl EmbeddedGrid {
         let scheduler = burla_scheduler::serve(
             listener,
             components,
-            ServeConfig { drain_time: DRAIN_TIME },
+            storage,
+            ServeConfig { drain_time: DRAIN_TIME, client_grace: CLIENT_GRACE },
             scheduler_metrics,
             until(scheduler_stops),
         );
@@ -120,6 +149,12 @@ fn policy() -> Policy {
     let loopback = ["127.0.0.0/8", "::1/128"].map(|range| range.parse().expect("it is a range"));
     let network = NetworkPolicy { private: loopback.to_vec(), ..NetworkPolicy::default() };
     Policy { network: Arc::new(network), disk_bytes_max: DISK_BYTES_MAX }
+}
+
+/// Detached jobs stay here.
+fn data_dir() -> anyhow::Result<PathBuf> {
+    let base = etcetera::choose_base_strategy().context("cannot tell the user's data directory: set HOME or XDG_DATA_HOME")?;
+    Ok(base.data_dir().join("burla/up"))
 }
 
 /// Compiled components stay here from run to run. Several grids may use it at the same time.

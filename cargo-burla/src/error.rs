@@ -31,6 +31,8 @@ pub mod exit_code {
     pub const BAD_INPUT: u8 = 16;
     /// The grid would not run the job, or not to its end.
     pub const JOB_FAILED: u8 = 17;
+    /// `wait` waited for as long as it was to.
+    pub const TIMED_OUT: u8 = 18;
     /// The job was canceled, as a shell has it for what Ctrl-C ended.
     pub const CANCELED: u8 = 130;
 }
@@ -158,10 +160,12 @@ pub enum CommandError {
         source: Box<burla::CallError>,
     },
     /// An output cannot be shown as JSON.
-    #[error("the output of line {line} cannot be written as JSON: {reason}")]
+    #[error("the output of {counted_in} {number} cannot be written as JSON: {reason}")]
     Output {
-        /// The number of its input's line, from 1.
-        line: u64,
+        /// Whether inputs are counted as lines, from 1, or by index, from 0.
+        counted_in: &'static str,
+        /// Which it was.
+        number: u64,
         /// Why not.
         reason: String,
     },
@@ -172,6 +176,32 @@ pub enum CommandError {
         failed: u64,
         /// Lines.
         bad_lines: u64,
+    },
+    /// No job whose id begins like this, or several.
+    #[error("{}", if .available.is_empty() { format!("there is no job {wanted}") } else { format!("several jobs begin with {wanted}: {}", .available.join(", ")) })]
+    WhichJob {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        available: Vec<String>,
+    },
+    /// Calls of a job failed, whose results were not asked for.
+    #[error("job {job} is over, and {failed} of its {of} calls failed")]
+    CallsFailed {
+        /// The job.
+        job: burla::JobId,
+        /// Calls that failed.
+        failed: u64,
+        /// Calls that ended.
+        of: u64,
+    },
+    /// A job is not over in time.
+    #[error("job {job} is not over after {seconds} s")]
+    TimedOut {
+        /// The job.
+        job: burla::JobId,
+        /// How long was waited.
+        seconds: f64,
     },
     /// The grid could not be measured.
     #[error("cannot measure {what}: {reason}")]
@@ -200,7 +230,9 @@ impl CommandError {
             }
             Self::Grid(_) => exit_code::GRID_FAILED,
             Self::WhichFunction { .. } => exit_code::NO_SUCH_TARGET,
-            Self::CallFailed { .. } => exit_code::CALLS_FAILED,
+            Self::CallFailed { .. } | Self::CallsFailed { .. } => exit_code::CALLS_FAILED,
+            Self::WhichJob { .. } => exit_code::JOB_FAILED,
+            Self::TimedOut { .. } => exit_code::TIMED_OUT,
             Self::BadLine { .. } => exit_code::BAD_INPUT,
             Self::SomeFailed { failed: 0, .. } => exit_code::BAD_INPUT,
             Self::SomeFailed { .. } => exit_code::CALLS_FAILED,
@@ -225,6 +257,9 @@ impl CommandError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::WhichPackage { .. } => Some("name one with `-p`"),
+            Self::WhichJob { available, .. } if available.is_empty() => Some("`cargo burla jobs --ended` shows those there are"),
+            Self::WhichJob { .. } => Some("give more of its id"),
+            Self::CallsFailed { .. } => Some("`cargo burla results --keep-going` shows how each ended"),
             Self::WhichBin { .. } => Some("name one with `--bin`, or set `default-run` in Cargo.toml"),
             Self::WasmTargetMissing => {
                 Some("run `rustup target add wasm32-wasip2`, or pass `--install-target` and it is done for you")
@@ -293,5 +328,26 @@ mod tests {
         let error = CommandError::Job(burla::Error::InvalidGrant { grant: "example.com".to_owned(), source });
         assert_eq!(error.exit_code(), exit_code::USAGE);
         assert!(error.story().contains("it has no port"), "{}", error.story());
+    }
+
+    #[test]
+    fn each_way_in_which_a_job_ends_has_its_code() {
+        let job = burla::JobId::from_bytes([0xab; 16]);
+        let failed = burla::Error::JobFailed { job, reason: "its disk\x1b is full".to_owned() };
+        let canceled = burla::Error::JobCanceled { by: burla::CanceledBy::Operator, calls_ended: 3 };
+        let errors = [
+            (CommandError::CallsFailed { job, failed: 2, of: 5 }, exit_code::CALLS_FAILED),
+            (CommandError::TimedOut { job, seconds: 0.5 }, exit_code::TIMED_OUT),
+            (CommandError::WhichJob { wanted: "abab".to_owned(), available: Vec::new() }, exit_code::JOB_FAILED),
+            (CommandError::Job(failed), exit_code::JOB_FAILED),
+            (CommandError::Job(canceled), exit_code::CANCELED),
+            (CommandError::Job(burla::Error::ResultsExpired { job }), exit_code::JOB_FAILED),
+        ];
+        for (error, code) in &errors {
+            assert_eq!(error.exit_code(), *code, "{error}");
+        }
+        let id = "ab".repeat(16);
+        assert_eq!(errors[3].0.story(), format!("error: job {id} failed: its disk␛ is full\n"));
+        assert_eq!(errors[1].0.story(), format!("error: job {id} is not over after 0.5 s\n"));
     }
 }

@@ -69,7 +69,7 @@ where
                 return Ok(());
             }
         };
-        let inputs = Encoded { iterator: inputs, index: 0, function: PhantomData };
+        let inputs = Encoded::new(inputs);
         self.state = State::Running(RawCalls::start(Component::of::<F>()?, F::NAME, inputs, *options)?);
         Ok(())
     }
@@ -105,10 +105,16 @@ where
 }
 
 /// The inputs as they travel.
-struct Encoded<F, I> {
+pub(crate) struct Encoded<F, I> {
     iterator: I,
     index: u64,
     function: PhantomData<fn() -> F>,
+}
+
+impl<F, I> Encoded<F, I> {
+    pub(crate) fn new(iterator: I) -> Self {
+        Self { iterator, index: 0, function: PhantomData }
+    }
 }
 
 impl<F, I> Unpin for Encoded<F, I> {}

@@ -23,7 +23,7 @@ use crate::component::Component;
 use crate::{Error, Result};
 
 /// How long a scheduler may take to accept a connection. One on another continent needs a third of a second.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The threads that speak with grids. What is woken on the thread that wakes it costs no switch of threads; and where a job has
 /// to wait for a slow terminal, `block_in_place` gets another thread for everything else.

@@ -9,7 +9,9 @@
 use std::fmt;
 
 use burla_types::codec::{DecodeError, EncodeError};
-use burla_types::{Backtrace, Digest, GridError, InvalidLimit, Limit, Location, Outcome, ParseNetworkGrantError, Usage};
+use burla_types::{
+    Backtrace, Digest, GridError, InvalidLimit, JobId, Limit, Location, Outcome, ParseIdError, ParseNetworkGrantError, Usage,
+};
 
 use crate::terminal::neutralised;
 
@@ -157,6 +159,36 @@ pub enum Error {
         /// Calls that had ended until then.
         calls_ended: u64,
     },
+
+    /// A detached job ended before its calls had.
+    #[error("job {job} failed: {}", neutralised(.reason))]
+    JobFailed {
+        /// The job.
+        job: JobId,
+        /// What the grid says.
+        reason: String,
+    },
+
+    /// A detached job ended so long ago that the grid has only its history.
+    #[error(
+        "the results of job {job} are not kept any more: the grid keeps them for a time after a job has ended, and then what \
+         `cargo burla job {job}` shows; run it again"
+    )]
+    ResultsExpired {
+        /// The job.
+        job: JobId,
+    },
+
+    /// The job was not detached.
+    #[error("job {job} was attached: its results went to the program that ran it; use `.detach()` to have the grid keep them")]
+    ResultsNotKept {
+        /// The job.
+        job: JobId,
+    },
+
+    /// A text is not the id of a job.
+    #[error(transparent)]
+    InvalidJobId(#[from] ParseIdError),
 
     /// The grid ended the job without an outcome for this call. A bug of the grid, never of a function.
     #[error("the grid ended the job without a result for input {index}")]

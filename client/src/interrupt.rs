@@ -123,12 +123,17 @@ fn disposition_in(status: &str) -> Disposition {
     }
 }
 
+/// Held by tests that run jobs, and by the one whose Ctrl-C would cancel them all.
+#[cfg(test)]
+pub(crate) static TESTS: std::sync::RwLock<()> = std::sync::RwLock::new(());
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_job_that_does_not_notice_does_not_swallow_the_next() {
+        let _no_jobs_of_other_tests = TESTS.write().unwrap_or_else(PoisonError::into_inner);
         let (stuck, _runtime) = (watch(), connection::runtime().enter());
         assert!(cancel_jobs());
         assert!(!cancel_jobs(), "the second is not for it any more");

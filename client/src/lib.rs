@@ -31,6 +31,10 @@
 //! 5. what calls print is shown (`stdout.rs`), how far the job is (`progress.rs`), and how calls failed ([`Error`],
 //!    [`CallError`]); Ctrl-C cancels it (`interrupt.rs`).
 //!
+//! A job that the grid keeps, so that the program may end, takes another way from step 4 on: its inputs are given to the grid's disk
+//! ([`RemoteParallelMap::detach`]; `submission.rs`, `unkept.rs`), and any program follows it from there by its id ([`JobHandle`];
+//! `handle.rs`, `detached.rs`, `follow.rs`). Where the connection breaks, both dial again and go on (`redial.rs`).
+//!
 //! On wasm this crate is only the guest SDK: a component holds functions and cannot start jobs, so steps 2 to 5 are not built.
 
 #![warn(missing_docs)]
@@ -45,18 +49,29 @@ mod calls;
 mod component;
 #[cfg(not(target_family = "wasm"))]
 mod connection;
+#[cfg(not(target_family = "wasm"))]
+mod detached;
+#[cfg(target_family = "wasm")]
+#[path = "detached_in_component.rs"]
+mod detached;
 mod error;
+#[cfg(not(target_family = "wasm"))]
+mod follow;
 mod grid;
+mod handle;
 #[cfg(not(target_family = "wasm"))]
 mod input_buffer;
 #[cfg(not(target_family = "wasm"))]
 mod interrupt;
 #[cfg(not(target_family = "wasm"))]
 mod job;
+mod job_info;
 #[cfg(not(target_family = "wasm"))]
 #[doc(hidden)]
 pub mod local_grid;
 mod map;
+#[cfg(not(target_family = "wasm"))]
+mod opening;
 mod options;
 mod outputs;
 #[cfg(not(target_family = "wasm"))]
@@ -68,8 +83,14 @@ mod progress;
 pub mod raw;
 #[cfg(not(target_family = "wasm"))]
 mod raw_calls;
+#[cfg(not(target_family = "wasm"))]
+mod redial;
 mod stdout;
+#[cfg(not(target_family = "wasm"))]
+mod submission;
 mod terminal;
+#[cfg(not(target_family = "wasm"))]
+mod unkept;
 
 #[doc(hidden)]
 pub use burla_guest::__private;
@@ -78,8 +99,10 @@ pub use burla_guest::{Function, function};
 pub use burla_types::{Backtrace, JobId, Limit, Location, NodeId, OutputStream, ParseIdError, Usage};
 pub use error::{CallError, CallErrorKind, CanceledBy, Error, Result};
 pub use grid::Grid;
+pub use handle::{JobHandle, OutcomeStream, Outcomes, job};
+pub use job_info::{JobInfo, JobOptions, JobState};
 pub use map::{MapFuture, RemoteParallelMap, remote_parallel_map};
 pub use outputs::{CallEnd, CallStream, DetailedCallStream, DetailedGenerator, Generator, IndexedCallStream, IndexedGenerator};
 #[cfg(not(target_family = "wasm"))]
-pub use overview::{JobInfo, NodeInfo};
+pub use overview::NodeInfo;
 pub use stdout::{Callback, Stdout};

@@ -9,13 +9,15 @@ use burla_guest::Function;
 
 use crate::block_on::block_on;
 use crate::calls::Calls;
+use crate::detached;
 use crate::options::Options;
-use crate::{CallEnd, CallError, CallStream, Error, Generator, Grid, Result, Stdout};
+use crate::{CallEnd, CallError, CallStream, Error, Generator, Grid, JobHandle, Result, Stdout};
 
 /// Runs `function` on every one of `inputs`, at the same time, on the grid.
 ///
 /// Nothing happens until the job is started with [`run`](RemoteParallelMap::run), [`try_run`](RemoteParallelMap::try_run),
-/// [`generator`](RemoteParallelMap::generator), [`stream`](RemoteParallelMap::stream) or `.await`. Inputs are taken from the iterator as the grid can use them.
+/// [`generator`](RemoteParallelMap::generator), [`stream`](RemoteParallelMap::stream), [`detach`](RemoteParallelMap::detach) or
+/// `.await`. Inputs are taken from the iterator as the grid can use them.
 ///
 /// ```no_run
 /// #[burla::function]
@@ -38,7 +40,7 @@ where
 }
 
 /// A job that has not been started. Made by [`remote_parallel_map`].
-#[must_use = "a job does nothing until `.run()`, `.try_run()`, `.generator()`, `.stream()` or `.await`"]
+#[must_use = "a job does nothing until `.run()`, `.try_run()`, `.generator()`, `.stream()`, `.detach()` or `.await`"]
 #[derive(Debug)]
 pub struct RemoteParallelMap<F, I> {
     function: F,
@@ -119,6 +121,19 @@ where
         self
     }
 
+    /// How often a call is run again that fails by itself: with an error, a panic or a trap. The pauses in between grow. Up to 1000;
+    /// default: 0. What a node loses is run again in any case.
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.options.retries = retries;
+        self
+    }
+
+    /// Whether [`retries`](Self::retries) are for calls that exceeded a limit, too. Default: no, since most would do so again.
+    pub fn retry_exceeded(mut self, retry_exceeded: bool) -> Self {
+        self.options.retry_exceeded = retry_exceeded;
+        self
+    }
+
     /// What becomes of what calls print. Default: [`Stdout::Inherit`].
     pub fn stdout(mut self, stdout: Stdout) -> Self {
         self.options.stdout = stdout;
@@ -183,6 +198,48 @@ where
     /// under any async runtime.
     pub fn stream(self) -> CallStream<F, I> {
         CallStream::new(self.into_calls())
+    }
+
+    /// Gives the job to the grid, which keeps it on its disk: this program may end, and any may ask for the results by the job's
+    /// id. Returns when the grid has all inputs. Where the connection breaks before that, it dials again and goes on.
+    ///
+    /// What calls print is kept as well, unless it is to be discarded; [`JobHandle::lines`] shows it. Ctrl-C before this returns
+    /// cancels the job.
+    ///
+    /// ```no_run
+    /// # #[burla::function]
+    /// # fn length(text: String) -> usize { text.len() }
+    /// # fn main() -> burla::Result<()> {
+    /// let job = burla::remote_parallel_map(length, ["a".to_owned(), "bc".to_owned()]).detach()?;
+    /// println!("{}", job.id());
+    /// // Here or in another program, now or later:
+    /// let lengths = burla::job::<usize>(job.id())?.results()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Any [`Error`] but [`Error::Call`], for a job that the grid would not keep, or that could not be submitted to its end; it is
+    /// canceled then.
+    pub fn detach(self) -> Result<JobHandle<F::Output>> {
+        block_on(self.detach_async())
+    }
+
+    /// The same as [`detach`](Self::detach), without blocking, under any async runtime. Dropping the future before it is ready
+    /// cancels the job.
+    ///
+    /// # Errors
+    ///
+    /// As [`detach`](Self::detach).
+    pub async fn detach_async(self) -> Result<JobHandle<F::Output>> {
+        let spinner = self.options.spinner;
+        let (grid, id) = detached::submit::<F, I>(self.inputs, self.options).await?;
+        let handle = JobHandle::new(grid, id);
+        Ok(match spinner {
+            Some(spinner) => handle.spinner(spinner),
+            None => handle,
+        })
     }
 
     fn into_calls(self) -> Calls<F, I> {

@@ -30,6 +30,10 @@ pub struct Options {
     pub disk: Option<f64>,
     /// What each call may reach, as `host:port`.
     pub allow_network: Vec<String>,
+    /// How often a call that failed is run again.
+    pub retries: u32,
+    /// Whether one that exceeded a limit is, too.
+    pub retry_exceeded: bool,
     /// What becomes of what calls print.
     pub stdout: Stdout,
     /// Whether progress is shown; without a choice, on a terminal only.
@@ -49,6 +53,8 @@ impl Default for Options {
             fuel: None,
             disk: None,
             allow_network: Vec::new(),
+            retries: 0,
+            retry_exceeded: false,
             stdout: Stdout::default(),
             spinner: None,
         }
@@ -68,6 +74,10 @@ mod checked {
     use super::Options;
     use crate::{Error, Result, Stdout};
 
+    /// The most often that a call can be asked to be run again. With the pauses in between it is hours of trying; whoever gives more
+    /// has mistaken the unit.
+    const RETRIES_MAX: u32 = 1000;
+
     /// Options that mean something.
     #[derive(Debug)]
     pub(crate) struct CheckedOptions {
@@ -78,6 +88,8 @@ mod checked {
         pub(crate) limits: Limits,
         pub(crate) name: Option<String>,
         pub(crate) env: std::collections::BTreeMap<String, String>,
+        pub(crate) retries: u32,
+        pub(crate) retry_exceeded: bool,
         pub(crate) stdout: Stdout,
         pub(crate) spinner: Option<bool>,
         pub(crate) url: String,
@@ -101,6 +113,10 @@ mod checked {
                 let remedy = "give the instructions that a call may run, from 1, or leave it out for no limit";
                 return Err(Error::InvalidOption { option: "fuel", value: "0".to_owned(), remedy });
             }
+            if options.retries > RETRIES_MAX {
+                let remedy = "give how often a call that failed is run again, up to 1000";
+                return Err(Error::InvalidOption { option: "retries", value: options.retries.to_string(), remedy });
+            }
             let disk_bytes = options.disk.map(disk_bytes_from_gib).transpose()?;
             check_env(&options.env)?;
             let url = crate::grid::find(options.grid.as_ref())?;
@@ -118,6 +134,8 @@ mod checked {
                 },
                 name: options.name,
                 env: options.env,
+                retries: options.retries,
+                retry_exceeded: options.retry_exceeded,
                 stdout: options.stdout,
                 spinner: options.spinner,
                 url,
@@ -148,5 +166,21 @@ mod checked {
             return Err(Error::InvalidOption { option: "env", value: format!("{bytes} bytes"), remedy });
         }
         Ok(())
+    }
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use crate::Grid;
+
+        #[test]
+        fn retries_have_a_bound() {
+            let checked = |retries| {
+                let grid = Some(Grid::at("http://127.0.0.1:1").unwrap());
+                CheckedOptions::try_from(Options { grid, retries, ..Options::default() })
+            };
+            assert_eq!(checked(RETRIES_MAX).unwrap().retries, RETRIES_MAX);
+            let refused = checked(RETRIES_MAX + 1).unwrap_err();
+            assert!(matches!(&refused, Error::InvalidOption { option: "retries", value, .. } if value == "1001"), "{refused}");
+        }
     }
 }

@@ -1,15 +1,16 @@
-//! What there is on a grid: its nodes and its open jobs. An edge file: generated types stop here.
+//! What there is on a grid: its nodes and its jobs. An edge file: generated types stop here.
 
 use std::time::Duration;
 
 use burla_proto::convert::{self, InvalidMessage};
-use burla_proto::v1::{self, list_jobs_response, list_nodes_response};
+use burla_proto::v1::{self, list_nodes_response};
 use burla_types::{GridError, JobId, NodeId, Peer, Resources, Usage};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::block_on::block_on;
 use crate::connection::{self, Connection};
-use crate::{Error, Grid, Result};
+use crate::job_info::as_text;
+use crate::{Error, Grid, JobInfo, JobOptions, JobState, Result};
 
 /// A node of a grid at a moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -38,45 +39,6 @@ pub struct NodeInfo {
     pub joined_seconds_ago: f64,
 }
 
-/// An open job of a grid at a moment.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct JobInfo {
-    /// Its id.
-    #[serde(serialize_with = "as_text")]
-    pub id: JobId,
-    /// Its name.
-    pub name: String,
-    /// `crate::path::name`.
-    pub function: String,
-    /// Calls that have ended.
-    pub calls_ended: u64,
-    /// Of those, the ones that are not done.
-    pub calls_failed: u64,
-    /// Calls that run.
-    pub running: u64,
-    /// Inputs that the scheduler has been given.
-    pub inputs: u64,
-    /// Whether those are all.
-    pub inputs_closed: bool,
-    /// What it waits for, if it does.
-    pub waiting: Option<String>,
-    /// Seconds since it was opened.
-    pub opened_seconds_ago: f64,
-    /// CPUs that each call occupies.
-    pub cpus: f64,
-    /// Bytes of memory that are reserved for each call.
-    pub memory_bytes: u64,
-    /// Instructions that its calls which have ended ran, in wasmtime's units of fuel.
-    pub fuel: u64,
-    /// Seconds that they took together.
-    pub call_seconds: f64,
-    /// The most memory that one of them had, in bytes.
-    pub memory_bytes_peak: u64,
-    /// Bytes that they wrote to files.
-    pub disk_bytes_written: u64,
-}
-
 impl Grid {
     /// The nodes of the grid. Blocks.
     ///
@@ -97,10 +59,38 @@ impl Grid {
     ///
     /// [`Error`](crate::Error) where the scheduler cannot be reached or speaks another protocol.
     pub fn jobs(&self) -> Result<Vec<JobInfo>> {
+        self.list_jobs(false)
+    }
+
+    /// The jobs of the grid, with those that have ended, as far as the grid remembers them. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`](crate::Error) where the scheduler cannot be reached or speaks another protocol.
+    pub fn jobs_with_ended(&self) -> Result<Vec<JobInfo>> {
+        self.list_jobs(true)
+    }
+
+    fn list_jobs(&self, ended: bool) -> Result<Vec<JobInfo>> {
         self.ask(async |connection| {
-            let request = v1::ListJobsRequest { client: Some(Peer::this().into()) };
+            let request = v1::ListJobsRequest { client: Some(Peer::this().into()), ended };
             let answer = connection.client.list_jobs(request).await.map_err(|status| connection.error(status))?;
-            answer.into_inner().jobs.into_iter().map(job).collect()
+            answer.into_inner().jobs.into_iter().map(job_info).collect()
+        })
+    }
+
+    /// All that the grid knows of one job, open or ended. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Grid`](crate::Error::Grid) where the grid knows no such job; others where the scheduler cannot be reached or
+    /// speaks another protocol.
+    pub fn job_info(&self, job: JobId) -> Result<JobInfo> {
+        self.ask(async |connection| {
+            let request = v1::GetJobRequest { client: Some(Peer::this().into()), job_id: convert::job_id_bytes(job) };
+            let answer = connection.client.get_job(request).await.map_err(|status| connection.error(status))?;
+            let told = answer.into_inner().job.ok_or(GridError::UnknownJob(job))?;
+            job_info(told)
         })
     }
 
@@ -145,35 +135,79 @@ fn node(it: list_nodes_response::Node) -> Result<NodeInfo> {
     })
 }
 
-fn job(it: list_jobs_response::Job) -> Result<JobInfo> {
+/// Reads what the scheduler tells of a job.
+pub(crate) fn job_info(it: v1::Job) -> Result<JobInfo> {
     let slot = resources(it.slot);
     let usage: Usage = it.usage.unwrap_or_default().into();
     Ok(JobInfo {
         id: convert::job_id(&it.job_id).map_err(malformed)?,
+        state: state(it.state()),
         name: it.name,
         function: it.function,
+        error: some_text(it.error),
+        detached: it.detached,
+        expired: it.expired,
         calls_ended: it.calls_ended,
         calls_failed: it.calls_failed,
+        failures: it.failures.into_iter().collect(),
+        retried: it.retried,
+        requeued: it.requeued,
         running: it.running,
         inputs: it.inputs,
         inputs_closed: it.inputs_closed,
-        waiting: (!it.waiting.is_empty()).then_some(it.waiting),
+        waiting: some_text(it.waiting),
         opened_seconds_ago: Duration::from_millis(it.opened_ms_ago).as_secs_f64(),
+        ended_seconds_ago: it.ended_ms_ago.map(|ago| Duration::from_millis(ago).as_secs_f64()),
+        nodes: it.nodes,
         cpus: cpus(slot),
         memory_bytes: slot.memory_bytes,
         fuel: usage.fuel,
         call_seconds: usage.wall_time.as_secs_f64(),
         memory_bytes_peak: usage.memory_bytes_peak,
         disk_bytes_written: usage.disk_bytes_written,
+        options: it.options.map(job_options),
     })
 }
 
-fn malformed(invalid: InvalidMessage) -> Error {
-    Error::Grid(GridError::InvalidRequest { reason: invalid.to_string() })
+fn state(it: v1::job::State) -> JobState {
+    match it {
+        v1::job::State::Unspecified | v1::job::State::Open => JobState::Open,
+        v1::job::State::Finished => JobState::Finished,
+        v1::job::State::Canceled => JobState::Canceled,
+        v1::job::State::Failed => JobState::Failed,
+        v1::job::State::Abandoned => JobState::Abandoned,
+    }
 }
 
-fn as_text<S: Serializer>(id: &impl ToString, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-    serializer.serialize_str(&id.to_string())
+/// Nothing in it is relied on, so what is missing or cannot be read is left out.
+fn job_options(it: v1::OpenJob) -> JobOptions {
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let work = it.work.unwrap_or_default();
+    let limits = work.limits.unwrap_or_default();
+    let mut env: Vec<_> = work.env.into_keys().collect();
+    env.sort();
+    JobOptions {
+        component: convert::digest(&work.digest).ok().map(|digest| digest.to_string()),
+        func_cpu: it.cpu_millis as f64 / 1000.0,
+        func_ram: it.memory_bytes.map(gib),
+        max_parallelism: it.max_parallelism,
+        retries: it.retries,
+        retry_exceeded: it.retries_exceeded,
+        timeout_seconds: limits.wall_time_max_ms.map(|time| Duration::from_millis(time).as_secs_f64()),
+        fuel: limits.fuel_max,
+        disk: limits.disk_bytes_max.map(gib),
+        env,
+        allow_network: limits.network,
+        wants_output: work.wants_output,
+    }
+}
+
+fn some_text(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+pub(crate) fn malformed(invalid: InvalidMessage) -> Error {
+    Error::Grid(GridError::InvalidRequest { reason: invalid.to_string() })
 }
 
 fn resources(it: Option<v1::Resources>) -> Resources {

@@ -61,7 +61,13 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
     Preparing,
-    Uploading { bytes: usize },
+    Uploading {
+        bytes: usize,
+    },
+    /// The inputs of a detached job go to the grid, which has so many of them on its disk.
+    Submitting {
+        kept: u64,
+    },
     Running,
     Over,
 }
@@ -112,6 +118,10 @@ impl Progress {
         self.lock().phase = Phase::Uploading { bytes };
     }
 
+    pub(crate) fn submitting(&self, kept: u64) {
+        self.lock().phase = Phase::Submitting { kept };
+    }
+
     pub(crate) fn running(&self) {
         self.lock().phase = Phase::Running;
     }
@@ -129,6 +139,12 @@ impl Progress {
     pub(crate) fn call_ended(&self, done: bool) {
         let count = if done { &self.calls_done } else { &self.calls_failed };
         count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many calls have ended so far, where the grid counts them.
+    pub(crate) fn set_ended(&self, done: u64, failed: u64) {
+        self.calls_done.store(done, Ordering::Relaxed);
+        self.calls_failed.store(failed, Ordering::Relaxed);
     }
 
     /// Calls that have ended, in any way.
@@ -164,6 +180,16 @@ impl Progress {
         self.end(|state, done, failed| stopped_line(state, done + failed));
     }
 
+    /// A detached job is the grid's from now on.
+    pub(crate) fn submitted(&self, inputs: u64) {
+        self.end(|state, _, _| format!("the grid keeps the job and its {inputs} inputs, {}", time(state.started.elapsed())));
+    }
+
+    /// Nobody watches the job any more, and what became of it is no news.
+    pub(crate) fn unwatched(&self) {
+        self.end(|_, _, _| String::new());
+    }
+
     fn end(&self, line: impl FnOnce(&State, u64, u64) -> String) {
         let (done, failed) = (self.calls_done.load(Ordering::Relaxed), self.calls_failed.load(Ordering::Relaxed));
         let mut state = self.lock();
@@ -181,7 +207,9 @@ impl Progress {
         if self.show == Show::Line {
             Screen::lock().release();
         }
-        self.instead(|| tell(&line));
+        if !line.is_empty() {
+            self.instead(|| tell(&line));
+        }
     }
 
     fn draw(&self) {
@@ -347,6 +375,11 @@ fn progress_line(state: &State, ended: u64, rate: f64) -> String {
     match state.phase {
         Phase::Preparing => return "preparing".to_owned(),
         Phase::Uploading { bytes } => return format!("uploading the component, {}", size(bytes)),
+        Phase::Submitting { kept } => {
+            let of = state.total.map_or(String::new(), |total| format!(" of {total}"));
+            let waits = state.waiting.as_ref().map_or(String::new(), |reason| format!(", waiting: {reason}"));
+            return format!("{kept}{of} inputs kept{waits}");
+        }
         Phase::Running | Phase::Over => {}
     }
     let mut line = match state.total {
@@ -417,6 +450,10 @@ mod tests {
     fn each_phase_has_its_line() {
         assert_eq!(progress_line(&state(Phase::Preparing), 0, 0.0), "preparing");
         assert_eq!(progress_line(&state(Phase::Uploading { bytes: 209_400 }), 0, 0.0), "uploading the component, 209 KB");
+        let mut submitting = state(Phase::Submitting { kept: 20 });
+        assert_eq!(progress_line(&submitting, 0, 0.0), "20 of 1000 inputs kept");
+        (submitting.total, submitting.waiting) = (None, Some("a scheduler".to_owned()));
+        assert_eq!(progress_line(&submitting, 0, 0.0), "20 inputs kept, waiting: a scheduler");
         let mut running = state(Phase::Running);
         assert_eq!(progress_line(&running, 0, 0.0), "0/1000 done, 8 running on 4 nodes");
         assert_eq!(progress_line(&running, 250, 12.5), "250/1000 done, 8 running on 4 nodes, 12/s, 60 s left");

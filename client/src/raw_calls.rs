@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::component::Component;
 use crate::input_buffer::{Closed, InputSender, input_buffer};
-use crate::job::{Ended, EndedBatch, Job};
+use crate::job::{ABANDON_TIME_MAX, Ended, EndedBatch, Job, RECONNECT_TIME_MAX};
 use crate::options::{CheckedOptions, Options};
 use crate::progress::Progress;
 use crate::{CallEnd, CallError, Error, Result, Usage, connection, interrupt};
@@ -37,7 +38,7 @@ pub struct RawCalls<S> {
     /// Handed out one at a time from the batch that came last.
     ready: std::vec::IntoIter<Ended>,
     /// `None` once it has ended.
-    task: Option<tokio::task::JoinHandle<Result<()>>>,
+    task: Option<Task>,
     progress: Arc<Progress>,
 }
 
@@ -46,13 +47,34 @@ struct Inputs<S> {
     sender: InputSender,
 }
 
+/// What speaks with the grid, on the client's own runtime.
+struct Task {
+    handle: JoinHandle<Result<()>>,
+    /// Dropped when nobody wants the job any more.
+    wanted: oneshot::Sender<()>,
+    /// Disconnected when the task has ended. Of std, because a job may be dropped where tokio does not let anyone wait: on a
+    /// thread of the user's own runtime.
+    over: std::sync::mpsc::Receiver<()>,
+}
+
+impl<S> RawCalls<S> {
+    /// Nobody wants the job any more: waits while the scheduler is told so, which it is unless the connection is broken. The
+    /// program may exit right after.
+    fn abandon(&mut self) {
+        let Some(Task { handle, wanted, over }) = self.task.take() else { return };
+        drop(wanted);
+        // The task may wait for room.
+        self.outcomes.close();
+        while self.outcomes.try_recv().is_ok() {}
+        let _ = over.recv_timeout(ABANDON_TIME_MAX);
+        handle.abort();
+        self.progress.stopped();
+    }
+}
+
 impl<S> Drop for RawCalls<S> {
     fn drop(&mut self) {
-        // The stream to the scheduler ends with the task, and that is how the scheduler knows that nobody waits any more.
-        if let Some(task) = &self.task {
-            task.abort();
-            self.progress.stopped();
-        }
+        self.abandon();
     }
 }
 
@@ -72,8 +94,19 @@ where
             progress.set_total(lower as u64);
         }
         let canceled = interrupt::watch();
-        let job = Job { function: function.to_owned(), component, options, progress: Arc::clone(&progress) };
-        let task = connection::runtime().spawn(job.run(receiver, outcome_sender, canceled));
+        let job = Job {
+            function: function.to_owned(),
+            component,
+            options,
+            progress: Arc::clone(&progress),
+            reconnect_time_max: RECONNECT_TIME_MAX,
+        };
+        let (wanted, unwanted) = oneshot::channel();
+        let (is_over, over) = std::sync::mpsc::sync_channel(0);
+        let handle = connection::runtime().spawn(async move {
+            let _is_over: std::sync::mpsc::SyncSender<()> = is_over;
+            job.run(receiver, outcome_sender, canceled, unwanted).await
+        });
         Ok(Self {
             inputs: Some(Inputs { source: inputs, sender }),
             inputs_taken: 0,
@@ -81,7 +114,7 @@ where
             usage: Usage::default(),
             outcomes,
             ready: Vec::new().into_iter(),
-            task: Some(task),
+            task: Some(Task { handle, wanted, over }),
             progress,
         })
     }
@@ -116,7 +149,7 @@ where
             let turn = match self.take_inputs(context) {
                 Ok(turn) => turn,
                 Err(error) => {
-                    self.abort();
+                    self.abandon();
                     return Poll::Ready(Some(Err(error)));
                 }
             };
@@ -138,17 +171,10 @@ where
         self.progress.program_has_terminal(has);
     }
 
-    fn abort(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-            self.progress.stopped();
-        }
-    }
-
     /// The job's task has nothing more to say: what did it end with?
     fn poll_task<T>(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T>>> {
         let Some(task) = &mut self.task else { return Poll::Ready(None) };
-        let ended = std::task::ready!(Pin::new(task).poll(context));
+        let ended = std::task::ready!(Pin::new(&mut task.handle).poll(context));
         self.task = None;
         match ended {
             Ok(Ok(())) => {
@@ -159,7 +185,7 @@ where
                 self.progress.stopped();
                 Poll::Ready(Some(Err(error)))
             }
-            // Nobody but `abort` aborts the task, so it panicked: in the user's callback, or in a bug of ours.
+            // Nobody but `abandon` aborts the task, so it panicked: in the user's callback, or in a bug of ours.
             Err(panicked) => {
                 self.progress.stopped();
                 std::panic::resume_unwind(panicked.into_panic())

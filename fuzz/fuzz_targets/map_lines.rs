@@ -43,7 +43,7 @@ fn output(output: &[u8]) {
     // Values and not texts: `1e14` of an f32 is `100000000000000.0` of an f64.
     assert_eq!(parse(&again).as_ref(), Some(&value));
     for usage in [None, Some(&Value::from("some"))] {
-        let Some(object) = parse(&output_object(7, &text, usage)) else { continue };
+        let Some(object) = parse(&output_object(("line", 7), &text, usage)) else { continue };
         assert_eq!(object["line"], 7);
         assert_eq!(object["output"], value);
         assert_eq!(object.get("usage"), usage);
@@ -52,7 +52,7 @@ fn output(output: &[u8]) {
 
 fn failure(message: &str) {
     for usage in [None, Some(&Value::from("some"))] {
-        let object = error_object(7, "failed", message, &[message.to_owned()], usage);
+        let object = error_object(("line", 7), "failed", message, &[message.to_owned()], usage);
         assert!(object.iter().all(|byte| *byte >= b' '), "a control character");
         let object = parse(&object).expect("it is not nested deeply");
         assert_eq!(object["line"], 7);

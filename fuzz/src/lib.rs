@@ -96,7 +96,7 @@ pub fn call(event: v1::CallEvent) {
     assert_eq!(report.is_ok(), has_meaning(&event), "{event:?}");
     let Ok(report) = report else { return };
     let usage = match &report {
-        CallReport::Printed(..) => None,
+        CallReport::Printed { .. } => None,
         CallReport::Ended { outcome, .. } => {
             if let Outcome::Exceeded(exceeded) = outcome {
                 assert!(exceeded.to_string().starts_with("exceeded "));

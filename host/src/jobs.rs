@@ -2,30 +2,30 @@
 //!
 //! The scheduler decides how many slots a job has here and which calls it gets; this only keeps the order and the number. A slot
 //! is a task that runs the job's calls one after another until none waits, so that a thousand tiny calls cost one task.
+//!
+//! Calls that run do not depend on the session in which they came: it may end, and the next begins with which they are. Until then a call
+//! is among those that run or its end is among the reports; it may be in both for a moment, and never in neither.
 
-use std::collections::{HashMap, VecDeque};
-use std::panic::AssertUnwindSafe;
+mod slot;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use burla_proto::convert::{CallReport, Work};
-use burla_types::{Attempt, JobId, NetworkGrant, OutputStream, with_causes};
+use burla_proto::convert::Work;
+use burla_types::{Attempt, JobId, NetworkGrant, Resources, with_causes};
 use bytes::Bytes;
-use futures_util::FutureExt;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::executor::{Call, CallEnd, Executor, PrepareError, PreparedComponent};
+use self::slot::{Slot, Slots};
+use crate::executor::{Executor, PrepareError, PreparedComponent};
 use crate::metrics::Metrics;
-use crate::outbound::{Blame, CallNews, Outbound, Report, ReturnReason};
-use crate::output::Printer;
+use crate::outbound::{Blame, Outbound, Report, ReturnReason};
 use crate::policy::Policy;
-
-/// How long a slot runs calls before it tells how they ended, and lets other tasks of the thread have a turn: the same millisecond after which a guest that
-/// computes is made to yield.
-const TURN: Duration = Duration::from_millis(1);
 
 /// Times that a component's download is tried before its job fails.
 const FETCH_TRIES: u32 = 4;
@@ -38,6 +38,15 @@ pub(crate) struct WaitingCall {
     pub(crate) index: u64,
     pub(crate) attempt: Attempt,
     pub(crate) input: Bytes,
+}
+
+/// Calls of a job that run while a session begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HeldJob {
+    pub(crate) job: JobId,
+    /// What each of them occupies.
+    pub(crate) slot: Resources,
+    pub(crate) calls: Vec<(u64, Attempt)>,
 }
 
 /// All jobs of this node.
@@ -66,6 +75,10 @@ struct Job {
     gives_back: AtomicBool,
     /// Whether what calls print must wait.
     output_paused: watch::Sender<bool>,
+    /// Whether a call that runs is to stop. Looked at before each turn of a call, where the state's lock would cost too much.
+    has_stopping: AtomicBool,
+    /// Wakes the slots, to look whether it is their call.
+    stop_asked: Notify,
     state: Mutex<JobState>,
 }
 
@@ -77,6 +90,17 @@ struct JobState {
     slots_running: u64,
     memory_bytes_reserved: u64,
     waiting: VecDeque<WaitingCall>,
+    /// CPUs that each of its calls has.
+    cpu_millis: u64,
+    /// Its component could not be made ready, and the scheduler was told so. When it starts the job again, that is tried anew.
+    is_unusable: bool,
+    /// Of each slot by its place, the calls that it has taken and not told the end of, in order. A slot runs one call at a time, so
+    /// only the last may still run, and telling of some removes as many from the front.
+    running: Vec<Vec<(u64, Attempt)>>,
+    /// Places of slots that have ended, for the next. There are as many places as there ever were slots at one time.
+    free_places: Vec<usize>,
+    /// Of the calls that run, those that are to stop.
+    stopping: HashSet<(u64, Attempt)>,
 }
 
 impl Jobs {
@@ -105,13 +129,44 @@ impl Jobs {
         self.executor.calls_max()
     }
 
-    /// Takes on a job, and makes its component ready with `fetch` where it is not known here. Must be called within a tokio
-    /// runtime.
-    pub(crate) fn start<E, F>(&self, id: JobId, work: Work, fetch: impl Fn() -> F + Send + Sync + 'static)
+    /// A session begins: drops what has not begun, with the jobs of which nothing runs, and returns what does. From here on, calls that the
+    /// session before sent begin no more: the scheduler has them run again, and may have sent them elsewhere already.
+    pub(crate) fn begin_session(&self) -> Vec<HeldJob> {
+        // First. Some reports end with the session before, and the calls that they are about must not be taken for running any
+        // more by the time they are dropped. A slot tells of calls and lets go of them at once, so this order is enough.
+        let batches = self.outbound.begin_session();
+        self.metrics.batches_sent_again.inc_by(batches as u64);
+        let mut held = Vec::new();
+        self.lock().retain(|_, job| {
+            let held_job = job.begin_session();
+            let is_held = !held_job.calls.is_empty();
+            if is_held {
+                self.metrics.calls_held.inc_by(held_job.calls.len() as u64);
+                held.push(held_job);
+            } else {
+                // It may be fetching its component over a connection that is gone.
+                job.over.cancel();
+            }
+            is_held
+        });
+        held
+    }
+
+    /// Takes on a job, and makes its component ready with `fetch` where it is not known here. One that is here already goes on.
+    /// Must be called within a tokio runtime.
+    pub(crate) fn start<E, F>(&self, id: JobId, work: Work, cpu_millis: u64, fetch: impl Fn() -> F + Send + Sync + 'static)
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
         F: Future<Output = Result<Bytes, E>> + Send + 'static,
     {
+        let mut jobs = self.lock();
+        if let Some(job) = jobs.get(&id) {
+            let mut state = job.lock();
+            if !state.is_unusable {
+                state.cpu_millis = cpu_millis;
+                return;
+            }
+        }
         let job = Arc::new(Job {
             id,
             function: work.function.as_str().into(),
@@ -121,11 +176,15 @@ impl Jobs {
             over: CancellationToken::new(),
             gives_back: AtomicBool::new(false),
             output_paused: watch::Sender::new(false),
-            state: Mutex::default(),
+            has_stopping: AtomicBool::new(false),
+            stop_asked: Notify::new(),
+            state: Mutex::new(JobState { cpu_millis, ..JobState::default() }),
         });
-        self.lock().insert(id, Arc::clone(&job));
+        jobs.insert(id, Arc::clone(&job));
+        drop(jobs);
         let slots = self.slots();
         if let Err(reason) = self.policy.check(&job.work.limits) {
+            job.lock().is_unusable = true;
             let reason = format!("node {} refuses it: {reason}", self.name);
             tracing::warn!(job = %id, %reason, "a job asks for more than this node allows");
             self.outbound.push(Report::Unusable { job: id, reason, blame: Blame::Policy });
@@ -143,6 +202,8 @@ impl Jobs {
                 Err(error) => {
                     let blame = if matches!(error, PrepareError::Unusable { .. }) { Blame::Component } else { Blame::Node };
                     tracing::warn!(job = %id, error = %with_causes(&error), ?blame, "cannot make a component ready");
+                    // First: the answer may be to start it again.
+                    job.lock().is_unusable = true;
                     outbound.push(Report::Unusable { job: id, reason: with_causes(&error), blame });
                 }
             }
@@ -183,6 +244,19 @@ impl Jobs {
         self.outbound.push(Report::Returned(id, calls, ReturnReason::GivenBack));
     }
 
+    /// These calls are of no use any more: they stop, whether they run or wait, and are given back. One whose end a slot knows is
+    /// not stopped any more: that is told.
+    pub(crate) fn stop_calls(&self, id: JobId, calls: impl IntoIterator<Item = (u64, Attempt)>) {
+        let calls: HashSet<_> = calls.into_iter().collect();
+        self.with(id, |job| {
+            let stopped = job.stop_calls(&calls);
+            if !stopped.is_empty() {
+                self.metrics.calls_stopped.inc_by(stopped.len() as u64);
+                self.outbound.push(Report::Returned(id, stopped, ReturnReason::Stopped));
+            }
+        });
+    }
+
     /// The node is about to leave: gives back what has not begun, and waits for what has.
     pub(crate) async fn drain(&self) {
         self.leaving.store(true, Ordering::Relaxed);
@@ -218,20 +292,23 @@ impl Jobs {
         });
     }
 
-    /// The job is over: its calls end at once, wherever they are.
+    /// The job is over: its calls end at once, wherever they are, and what there is to tell of them is not told.
     pub(crate) fn stop(&self, id: JobId) {
         if let Some(job) = self.lock().remove(&id) {
             job.over.cancel();
             job.lock().waiting.clear();
         }
+        self.outbound.forget(id);
     }
 
-    /// All jobs are over: their scheduler is gone.
-    pub(crate) fn stop_all(&self) {
-        for (_, job) in self.lock().drain() {
+    /// All jobs are over: their scheduler has been gone for too long, or the node ends. Returns whether there were any.
+    pub(crate) fn stop_all(&self) -> bool {
+        let jobs = std::mem::take(&mut *self.lock());
+        for job in jobs.values() {
             job.over.cancel();
             job.lock().waiting.clear();
         }
+        !jobs.is_empty()
     }
 
     /// A message about a job that is not here crossed one that stopped it, and means nothing any more.
@@ -252,170 +329,100 @@ impl Job {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// See [`Jobs::begin_session`].
+    fn begin_session(&self) -> HeldJob {
+        let mut state = self.lock();
+        state.waiting.clear();
+        let calls = state.running.iter().flatten().copied().collect();
+        let slot = Resources { cpu_millis: state.cpu_millis, memory_bytes: state.memory_bytes_reserved };
+        drop(state);
+        // The scheduler says so again, if it still is so.
+        self.output_paused.send_replace(false);
+        HeldJob { job: self.id, slot, calls }
+    }
+
     /// Starts as many slots as there are calls for.
     fn fill_slots(self: &Arc<Self>, slots: &Slots) {
         let mut state = self.lock();
         let Some(component) = state.component.clone() else { return };
         let free = state.slots.saturating_sub(state.slots_running).min(state.waiting.len() as u64);
         state.slots_running += free;
+        let places: Vec<_> = (0..free).map(|_| state.take_place()).collect();
         drop(state);
-        for _ in 0..free {
-            let slot = Slot { job: Arc::clone(self), component: component.clone(), slots: slots.clone() };
-            slots.running.send_modify(|running| *running += 1);
-            slots.executor.handle().spawn(slot.run());
+        for place in places {
+            slots.executor.handle().spawn(Slot::new(self, place, slots).run(component.clone()));
         }
     }
 
-    /// The next call for a slot; `None` ends the slot. One lock for both, so that a call which arrives in between finds either
-    /// this slot or room for another.
-    fn next_call(&self) -> Option<(WaitingCall, u64)> {
+    /// The next call for the slot of this place; `None` ends the slot. One lock for both, so that a call which arrives in between
+    /// finds either this slot or room for another.
+    fn next_call(&self, place: usize) -> Option<(WaitingCall, u64)> {
         let mut state = self.lock();
         if state.slots_running <= state.slots
             && let Some(call) = state.waiting.pop_front()
         {
+            state.running[place].push((call.index, call.attempt));
             return Some((call, state.memory_bytes_reserved));
         }
         state.slots_running -= 1;
         None
     }
-}
 
-/// What all slots have in common.
-#[derive(Clone)]
-struct Slots {
-    executor: Arc<Executor>,
-    outbound: Arc<Outbound>,
-    metrics: Arc<Metrics>,
-    running: Arc<watch::Sender<usize>>,
-}
-
-/// One of a job's slots on this node, while it runs calls.
-struct Slot {
-    job: Arc<Job>,
-    component: PreparedComponent,
-    slots: Slots,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.slots.running.send_modify(|running| *running -= 1);
+    /// Tells what a slot has to tell: one report for each of the calls that it took, in that order. One lock for telling and letting
+    /// go of them, see [`Jobs::begin_session`].
+    fn tell(&self, place: usize, outbound: &Outbound, reports: &mut Vec<Report>) {
+        let mut state = self.lock();
+        let JobState { running, stopping, .. } = &mut *state;
+        let told = running[place].drain(..reports.len());
+        outbound.push_all(reports.drain(..));
+        if stopping.is_empty() {
+            return;
+        }
+        for call in told {
+            stopping.remove(&call);
+        }
+        self.has_stopping.store(!stopping.is_empty(), Ordering::Release);
     }
-}
 
-impl Slot {
-    async fn run(self) {
-        let mut turn_started = Instant::now();
-        let mut over = std::pin::pin!(self.job.over.cancelled());
-        let mut told = Told { outbound: &self.slots.outbound, reports: Vec::new() };
-        while let Some((call, memory_bytes_reserved)) = self.job.next_call() {
-            let this = (call.index, call.attempt);
-            let mut run = std::pin::pin!(self.run_call(call, memory_bytes_reserved));
-            let report = std::future::poll_fn(|context| {
-                // A tiny call is done at its first poll, and costs no look at whether its job is over.
-                if !self.job.over.is_cancelled()
-                    && let Poll::Ready(report) = run.as_mut().poll(context)
-                {
-                    return Poll::Ready(Some(report));
-                }
-                // What has ended does not wait for what goes on.
-                told.tell();
-                over.as_mut().poll(context).map(|()| None)
-            });
-            match report.await {
-                Some(report) => told.reports.push(report),
-                None => {
-                    if self.job.gives_back.load(Ordering::Relaxed) {
-                        told.reports.push(self.give_back(this, ReturnReason::GivenBack));
-                    }
-                    return;
-                }
+    /// Stops those of the calls that run, and removes and returns those that wait.
+    fn stop_calls(&self, calls: &HashSet<(u64, Attempt)>) -> Vec<(u64, Attempt)> {
+        let mut state = self.lock();
+        let JobState { waiting, running, stopping, .. } = &mut *state;
+        let mut stopped = Vec::new();
+        waiting.retain(|call| {
+            let call = (call.index, call.attempt);
+            let stops = calls.contains(&call);
+            if stops {
+                stopped.push(call);
             }
-            if turn_started.elapsed() >= TURN {
-                told.tell();
-                tokio::task::yield_now().await;
-                turn_started = Instant::now();
-            }
-        }
+            !stops
+        });
+        stopping.extend(running.iter().flatten().filter(|call| calls.contains(call)));
+        self.has_stopping.store(!stopping.is_empty(), Ordering::Release);
+        drop(state);
+        self.stop_asked.notify_waiters();
+        stopped
     }
 
-    fn give_back(&self, call: (u64, Attempt), reason: ReturnReason) -> Report {
-        self.slots.metrics.calls_returned.inc();
-        Report::Returned(self.job.id, vec![call], reason)
-    }
-
-    async fn run_call(&self, WaitingCall { index, attempt, input }: WaitingCall, memory_bytes_reserved: u64) -> Report {
-        let call = Call {
-            component: self.component.clone(),
-            function: Arc::clone(&self.job.function),
-            input,
-            limits: self.job.work.limits.clone(),
-            network: Arc::clone(&self.job.network),
-            env: Arc::clone(&self.job.env),
-            memory_bytes_reserved,
-        };
-        let printer = CallPrinter { job: Arc::clone(&self.job), outbound: Arc::clone(&self.slots.outbound), index, attempt };
-        let end = AssertUnwindSafe(self.slots.executor.call(call, printer)).catch_unwind().await;
-        // A bug of the node, not of the guest. The call must end all the same: someone waits for it.
-        let end = end.unwrap_or_else(|_| CallEnd::lost("its node failed while it ran".to_owned()));
-        if end.node_was_short {
-            return self.give_back((index, attempt), ReturnReason::MemoryShort);
-        }
-        let report = CallReport::Ended { outcome: end.outcome, stderr_tail: end.stderr_tail, usage: end.usage };
-        Report::Call(CallNews { job: self.job.id, index, attempt, report })
+    /// Whether a call that runs is to stop.
+    fn is_stopping(&self, call: (u64, Attempt)) -> bool {
+        self.has_stopping.load(Ordering::Acquire) && self.lock().stopping.contains(&call)
     }
 }
 
-/// What a slot has to tell, until it does: before anything that may take a while, and after a turn at the latest. Telling it call by call
-/// would wake the session's thread for each, which takes as long as a tiny call.
-struct Told<'a> {
-    outbound: &'a Outbound,
-    reports: Vec<Report>,
-}
-
-impl Told<'_> {
-    fn tell(&mut self) {
-        if !self.reports.is_empty() {
-            self.outbound.push_all(self.reports.drain(..));
-        }
-    }
-}
-
-impl Drop for Told<'_> {
-    fn drop(&mut self) {
-        self.tell();
-    }
-}
-
-/// What one attempt prints, on its way to the scheduler.
-struct CallPrinter {
-    job: Arc<Job>,
-    outbound: Arc<Outbound>,
-    index: u64,
-    attempt: Attempt,
-}
-
-impl Printer for CallPrinter {
-    fn print(&self, stream: OutputStream, lines: Bytes) {
-        if self.job.work.wants_output {
-            self.outbound.push(Report::Call(CallNews {
-                job: self.job.id,
-                index: self.index,
-                attempt: self.attempt,
-                report: CallReport::Printed(stream, lines),
-            }));
-        }
+impl JobState {
+    /// A place for a slot that starts.
+    fn take_place(&mut self) -> usize {
+        self.free_places.pop().unwrap_or_else(|| {
+            self.running.push(Vec::new());
+            self.running.len() - 1
+        })
     }
 
-    fn is_ready(&self) -> bool {
-        !self.job.work.wants_output || (!*self.job.output_paused.borrow() && self.outbound.has_room())
-    }
-
-    async fn ready(&self) {
-        while !self.is_ready() {
-            // The sender lives as long as the job, which this holds.
-            let _ = self.job.output_paused.subscribe().wait_for(|paused| !paused).await;
-            self.outbound.room().await;
-        }
+    /// The slot has ended, and told what it had to tell. What it took and did not tell of has ended with the job.
+    fn leave_place(&mut self, place: usize) {
+        self.running[place].clear();
+        self.free_places.push(place);
     }
 }
 

@@ -7,7 +7,8 @@
 //! 4. a call gets a fresh store (`sandbox.rs`), linked to WASI and the guest contract (`contract.rs`), an empty directory
 //!    (`scratch.rs`), and runs on threads where nothing else does (`executor.rs`);
 //! 5. what it prints leaves as whole lines while it runs (`output.rs`);
-//! 6. how it ended becomes an outcome (`trap.rs`), which leaves with everything else there is to say (`outbound.rs`).
+//! 6. how it ended becomes an outcome (`trap.rs`), which leaves with everything else there is to say (`outbound.rs`), and is kept until the
+//!    scheduler has acknowledged it. When the connection breaks, calls go on, and the node dials again (`node.rs`).
 //!
 //! The executor knows no jobs and no networks, and wasmtime's types never leave it; `jobs.rs` knows no messages.
 

@@ -26,6 +26,9 @@ pub struct Metrics {
     calls_ended_by_kind: [Counter; OutcomeKind::ALL.len()],
     pub(crate) call_seconds: Histogram,
     pub(crate) calls_returned: Counter,
+    pub(crate) calls_stopped: Counter,
+    pub(crate) calls_held: Counter,
+    pub(crate) batches_sent_again: Counter,
     pub(crate) call_fuel: Counter,
     pub(crate) disk_written_bytes: Counter,
     pub(crate) memory_held_bytes: Gauge,
@@ -61,6 +64,9 @@ impl Default for Metrics {
             // read off them is at most a factor of 2 off.
             call_seconds: Histogram::new(exponential_buckets(1e-5, 2.0, 28)),
             calls_returned: Counter::default(),
+            calls_stopped: Counter::default(),
+            calls_held: Counter::default(),
+            batches_sent_again: Counter::default(),
             call_fuel: Counter::default(),
             disk_written_bytes: Counter::default(),
             memory_held_bytes: Gauge::default(),
@@ -88,6 +94,12 @@ impl Metrics {
         registry.register_with_unit("call", call_seconds, Unit::Seconds, self.call_seconds.clone());
         let returned = "Calls handed back to the scheduler, since they had not started or for want of memory";
         registry.register("calls_returned", returned, self.calls_returned.clone());
+        let stopped = "Calls stopped one by one because the scheduler has no use for them any more";
+        registry.register("calls_stopped", stopped, self.calls_stopped.clone());
+        let held = "Calls that ran on without a scheduler, each time the node reported them to one";
+        registry.register("calls_held", held, self.calls_held.clone());
+        let again = "Batches of what calls printed and how they ended that were sent again, since nobody had acknowledged them";
+        registry.register("batches_sent_again", again, self.batches_sent_again.clone());
         registry.register("call_fuel", "Instructions that calls ran, in wasmtime's units", self.call_fuel.clone());
         let written = "What calls wrote to files";
         registry.register_with_unit("disk_written", written, Unit::Bytes, self.disk_written_bytes.clone());
@@ -170,6 +182,9 @@ mod tests {
             "burla_node_calls_ended_total{outcome=\"lost\"} 1",
             "burla_node_call_seconds_sum 0.002",
             "burla_node_calls_returned_total 0",
+            "burla_node_calls_stopped_total 0",
+            "burla_node_calls_held_total 0",
+            "burla_node_batches_sent_again_total 0",
             "burla_node_memory_held_bytes 65536",
             "burla_node_components_compiled_total 0",
             "burla_node_compile_seconds_count 0",

@@ -3,9 +3,10 @@
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use burla_types::{GridError, Resources, with_causes};
+use anyhow::Context;
+use burla_types::{GridError, NodeId, Resources, with_causes};
 use tokio::sync::watch;
 
 use crate::executor::{Executor, ExecutorConfig};
@@ -19,8 +20,13 @@ use crate::session::{self, SessionError};
 /// The wait before a second try to reach the scheduler; each further wait is twice as long.
 const RECONNECT_DELAY_MIN: Duration = Duration::from_millis(100);
 
-/// The longest wait between two tries: how long a grid may be without this node after its scheduler is back.
-const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
+/// The longest wait between two tries: how long a grid may be without this node after its scheduler is back. A scheduler that has
+/// started again waits about as long for its nodes, before it runs elsewhere what they had.
+const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(2);
+
+/// How long calls go on without any scheduler. A scheduler that is restarted, moved or repaired in a hurry is back by then; after that,
+/// what they compute is more likely to be of use to nobody.
+const ORPHAN_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// How long a node that has ended its calls waits for the scheduler to hear of it.
 const FAREWELL_TIME_MAX: Duration = Duration::from_secs(5);
@@ -72,8 +78,8 @@ pub enum NodeError {
     },
 }
 
-/// Runs a node until `shutdown`. While the scheduler cannot be reached, it tries again, and logs why. `joined` becomes true while
-/// the node is part of the grid.
+/// Runs a node until `shutdown`. While the scheduler cannot be reached, it tries again, and logs why; calls that run go on for ten
+/// minutes. `joined` becomes true while the node is part of the grid.
 ///
 /// From the shutdown on it takes no more calls; those that run may go on for the drain time, and what is left then is handed back
 /// to the grid.
@@ -94,26 +100,33 @@ pub async fn run(
         disk_bytes: config.disk_bytes,
         policy: Arc::clone(&policy),
     };
-    let executor = Executor::new(executor_config, Arc::clone(&metrics)).map_err(|source| NodeError::Start {
-        data_dir: config.data_dir.clone(),
-        sandbox_dir: config.sandbox_dir.clone(),
-        source,
-    })?;
+    let cannot_start =
+        |source| NodeError::Start { data_dir: config.data_dir.clone(), sandbox_dir: config.sandbox_dir.clone(), source };
+    let node = new_node_id().map_err(cannot_start)?;
+    let executor = Executor::new(executor_config, Arc::clone(&metrics)).map_err(cannot_start)?;
     let outbound = Arc::new(Outbound::default());
     let executor = Arc::new(executor);
     let jobs = Jobs::new(config.name.clone(), policy, Arc::clone(&executor), Arc::clone(&outbound), Arc::clone(&metrics));
     let gauge = tokio::spawn(observe_held(Arc::clone(&executor), Arc::clone(&metrics)));
 
-    let ended = work(&config, &jobs, &outbound, &metrics, shutdown, &joined).await;
+    let ended = work(&config, node, &jobs, &outbound, &metrics, shutdown, &joined).await;
     gauge.abort();
     jobs.stop_all();
     executor.shut_down().await;
     ended
 }
 
+/// Who the node is, in each of its sessions: a scheduler tells by it what a node that comes back has.
+fn new_node_id() -> anyhow::Result<NodeId> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).context("choosing the node's id")?;
+    Ok(NodeId::from_bytes(bytes))
+}
+
 /// Works for the scheduler, in one session after another.
 async fn work(
     config: &NodeConfig,
+    node: NodeId,
     jobs: &Jobs,
     outbound: &Outbound,
     metrics: &Metrics,
@@ -121,9 +134,11 @@ async fn work(
     joined: &watch::Sender<bool>,
 ) -> Result<(), NodeError> {
     tokio::pin!(shutdown);
-    let mut delay = RECONNECT_DELAY_MIN;
+    let mut reconnect = Reconnect::default();
+    let mut alone_since = Instant::now();
     loop {
-        let session = session::run(config, jobs, outbound, joined);
+        let began = Instant::now();
+        let session = session::run(config, node, jobs, outbound, joined);
         tokio::pin!(session);
         let ended = tokio::select! {
             ended = &mut session => ended,
@@ -137,10 +152,14 @@ async fn work(
         };
         metrics.connected.set(0);
         if joined.send_replace(false) {
-            delay = RECONNECT_DELAY_MIN;
+            alone_since = Instant::now();
+            reconnect.joined_for(began.elapsed());
         }
-        jobs.stop_all();
-        outbound.keep_outcomes();
+        // Not by a timer, which might stop what a session that is just beginning has said that the node holds.
+        if alone_since.elapsed() >= ORPHAN_TIME_MAX && jobs.stop_all() {
+            tracing::warn!(alone_for = ?alone_since.elapsed(), "no scheduler for too long; stopped the calls that ran");
+        }
+        let delay = reconnect.next_delay(jitter());
         let (url, Err(error)) = (&config.scheduler_url, ended);
         if let SessionError::Refused(source) = error {
             if !matches!(source, GridError::ShuttingDown) {
@@ -151,10 +170,42 @@ async fn work(
             tracing::warn!(%url, error = %with_causes(&error), ?delay, "not connected to the scheduler; trying again");
         }
         tokio::select! {
-            () = tokio::time::sleep(delay) => delay = (delay * 2).min(RECONNECT_DELAY_MAX),
+            () = tokio::time::sleep(delay) => {}
             () = &mut shutdown => return Ok(()),
         }
     }
+}
+
+/// The waits between tries to reach the scheduler.
+#[derive(Debug, Default)]
+struct Reconnect {
+    /// The last wait, before chance made it shorter.
+    delay: Duration,
+    /// The next try is made at once.
+    at_once: bool,
+}
+
+impl Reconnect {
+    /// The node was part of the grid for this long. A connection that broke after a while is made again at once; one that breaks soon
+    /// each time must not be.
+    fn joined_for(&mut self, time: Duration) {
+        *self = Self { delay: Duration::ZERO, at_once: time >= RECONNECT_DELAY_MAX };
+    }
+
+    /// How long to wait for the next try. `jitter` is from 0 to 1, and takes up to half of the wait away: the many nodes that lost
+    /// the same scheduler at the same moment then do not come back at the same moment.
+    fn next_delay(&mut self, jitter: f64) -> Duration {
+        if std::mem::take(&mut self.at_once) {
+            return Duration::ZERO;
+        }
+        self.delay = (self.delay * 2).clamp(RECONNECT_DELAY_MIN, RECONNECT_DELAY_MAX);
+        self.delay.mul_f64(1.0 - jitter / 2.0)
+    }
+}
+
+/// A number from 0 to 1, by chance; 0 where there is none to be had, which is no reason not to try.
+fn jitter() -> f64 {
+    f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX)
 }
 
 /// Ends what is running, or hands it back, and says goodbye.
@@ -197,5 +248,30 @@ async fn observe_held(executor: Arc<Executor>, metrics: Arc<Metrics>) {
         metrics.memory_held_bytes.set(gauge(executor.memory_held_bytes()));
         metrics.disk_held_bytes.set(gauge(executor.disk_held_bytes()));
         executor.ask_machine();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_the_longest_and_start_over() {
+        let delays = |reconnect: &mut Reconnect, jitter: f64| {
+            let delays: Vec<_> = (0..7).map(|_| reconnect.next_delay(jitter).as_millis()).collect();
+            delays
+        };
+        let mut reconnect = Reconnect::default();
+        assert_eq!(delays(&mut reconnect, 0.0), [100, 200, 400, 800, 1600, 2000, 2000]);
+        reconnect.joined_for(RECONNECT_DELAY_MAX);
+        assert_eq!(delays(&mut reconnect, 1.0), [0, 50, 100, 200, 400, 800, 1000]);
+        reconnect.joined_for(RECONNECT_DELAY_MAX - Duration::from_millis(1));
+        assert_eq!(delays(&mut reconnect, 0.5), [75, 150, 300, 600, 1200, 1500, 1500]);
+    }
+
+    #[test]
+    fn chance_is_from_0_to_1_and_ids_differ() {
+        assert!((0..1000).map(|_| jitter()).all(|jitter| (0.0..=1.0).contains(&jitter)));
+        assert_ne!(new_node_id().unwrap(), new_node_id().unwrap());
     }
 }

@@ -1,5 +1,8 @@
 //! One connection to a scheduler, from dialling to its end. This is an edge file: generated types stop here.
 
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -10,14 +13,14 @@ use burla_proto::{
     COMPONENT_BYTES_MAX, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, MESSAGE_BYTES_MAX,
     STREAM_WINDOW_BYTES, status,
 };
-use burla_types::{Attempt, Digest, GridError, JobId, PROTOCOL_MAX, PROTOCOL_MIN, Peer};
+use burla_types::{Attempt, Digest, GridError, JobId, NodeId, PROTOCOL_MAX, PROTOCOL_MIN, Peer};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
-use crate::jobs::{Jobs, WaitingCall};
+use crate::jobs::{HeldJob, Jobs, WaitingCall};
 use crate::node::NodeConfig;
 use crate::outbound::{Batch, Blame, Outbound, ReturnReason};
 
@@ -51,9 +54,10 @@ impl From<Status> for SessionError {
     }
 }
 
-/// Joins the grid and works for it until the connection ends.
+/// Joins the grid and works for it until the connection ends. Calls that run are none of its business: they outlive it.
 pub(crate) async fn run(
     config: &NodeConfig,
+    node: NodeId,
     jobs: &Jobs,
     outbound: &Outbound,
     joined: &watch::Sender<bool>,
@@ -61,7 +65,7 @@ pub(crate) async fn run(
     let mut client = connect(&config.scheduler_url).await?;
     let (messages, receiver) = mpsc::channel(MESSAGES_MAX);
     // There is room for the first.
-    let _ = messages.send(hello(config, jobs.calls_max())).await;
+    let _ = messages.send(hello(config, node, jobs.calls_max(), jobs.begin_session())).await;
     let mut answers = client.session(ReceiverStream::new(receiver)).await?.into_inner();
     let welcome = next(&mut answers).await?;
     let Message::Welcome(welcome) = welcome else { return Err(InvalidMessage("something before its welcome").into()) };
@@ -87,7 +91,7 @@ pub(crate) async fn run(
     let listening = async {
         loop {
             let message = next(&mut answers).await?;
-            handle(message, jobs, &client)?;
+            handle(message, jobs, outbound, &client)?;
         }
     };
     tokio::select! {
@@ -110,14 +114,25 @@ async fn connect(url: &str) -> Result<NodeApiClient<Channel>, SessionError> {
     Ok(NodeApiClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX))
 }
 
-fn hello(config: &NodeConfig, calls_max: u32) -> NodeMessage {
+fn hello(config: &NodeConfig, node: NodeId, calls_max: u32, held: Vec<HeldJob>) -> NodeMessage {
+    let held = held.into_iter().map(|held| v1::HeldJob {
+        job_id: convert::job_id_bytes(held.job),
+        slot: Some(held.slot.into()),
+        calls: attempts(held.calls),
+    });
     let hello = v1::Hello {
         node: Some(Peer::this().into()),
         name: config.name.clone(),
         capacity: Some(config.capacity.into()),
         calls_max: u64::from(calls_max),
+        node_id: convert::node_id_bytes(node),
+        held: held.collect(),
     };
-    NodeMessage { message: Some(node_message::Message::Hello(hello)) }
+    NodeMessage { number: 0, message: Some(node_message::Message::Hello(hello)) }
+}
+
+fn attempts(calls: Vec<(u64, Attempt)>) -> Vec<v1::Attempt> {
+    calls.into_iter().map(|(index, attempt)| v1::Attempt { index, attempt: attempt.0 }).collect()
 }
 
 async fn next(answers: &mut Streaming<SchedulerMessage>) -> Result<Message, SessionError> {
@@ -125,14 +140,14 @@ async fn next(answers: &mut Streaming<SchedulerMessage>) -> Result<Message, Sess
     Ok(message.message.ok_or(InvalidMessage("an empty message"))?)
 }
 
-fn handle(message: Message, jobs: &Jobs, client: &NodeApiClient<Channel>) -> Result<(), SessionError> {
+fn handle(message: Message, jobs: &Jobs, outbound: &Outbound, client: &NodeApiClient<Channel>) -> Result<(), SessionError> {
     match message {
         Message::Welcome(_) => return Err(InvalidMessage("a second welcome").into()),
         Message::StartJob(start) => {
             let work = Work::try_from(start.work.ok_or(InvalidMessage("a job without work"))?)?;
             let (client, digest) = (client.clone(), work.digest);
             let fetch = move || fetch(client.clone(), digest);
-            jobs.start(convert::job_id(&start.job_id)?, work, fetch);
+            jobs.start(convert::job_id(&start.job_id)?, work, start.cpu_millis, fetch);
         }
         Message::SetSlots(set) => jobs.set_slots(convert::job_id(&set.job_id)?, set.slots, set.memory_bytes_reserved),
         Message::RecallCalls(recall) => jobs.recall(convert::job_id(&recall.job_id)?),
@@ -145,6 +160,15 @@ fn handle(message: Message, jobs: &Jobs, client: &NodeApiClient<Channel>) -> Res
             jobs.run(convert::job_id(&run.job_id)?, calls);
         }
         Message::SetOutputPaused(set) => jobs.set_output_paused(convert::job_id(&set.job_id)?, set.paused),
+        Message::Acknowledged(acknowledged) => {
+            if !outbound.acknowledge(acknowledged.number) {
+                return Err(InvalidMessage("an acknowledgement of what was not sent").into());
+            }
+        }
+        Message::StopCalls(stop) => {
+            let calls = stop.calls.into_iter().map(|call| (call.index, Attempt(call.attempt)));
+            jobs.stop_calls(convert::job_id(&stop.job_id)?, calls);
+        }
         Message::StopJob(stop) => jobs.stop(convert::job_id(&stop.job_id)?),
     }
     Ok(())
@@ -164,8 +188,10 @@ async fn fetch(mut client: NodeApiClient<Channel>, digest: Digest) -> Result<Byt
     Ok(bytes.freeze())
 }
 
+/// A batch as a message. One about calls is copied, since it may have to be sent again; its payloads are shared.
 fn message(batch: Batch) -> NodeMessage {
     let job_bytes = |job: JobId| convert::job_id_bytes(job);
+    let mut number = 0;
     let message = match batch {
         Batch::Unusable { job, reason, blame } => {
             let blame = match blame {
@@ -180,15 +206,16 @@ fn message(batch: Batch) -> NodeMessage {
             let reason = match reason {
                 ReturnReason::GivenBack => v1::calls_returned::Reason::GivenBack,
                 ReturnReason::MemoryShort => v1::calls_returned::Reason::MemoryShort,
+                ReturnReason::Stopped => v1::calls_returned::Reason::Stopped,
             };
-            let calls = calls.into_iter().map(|(index, attempt)| v1::calls_returned::Attempt { index, attempt: attempt.0 });
-            let (job_id, calls) = (job_bytes(job), calls.collect());
+            let (job_id, calls) = (job_bytes(job), attempts(calls));
             node_message::Message::Returned(v1::CallsReturned { job_id, calls, reason: reason.into() })
         }
-        Batch::Calls(job, calls) => {
-            let events = calls.into_iter().map(|news| convert::call_event(news.index, news.attempt.0, news.report));
+        Batch::Calls { number: its_number, job, calls } => {
+            number = its_number;
+            let events = calls.iter().map(|news| convert::call_event(news.index, news.attempt.0, news.report.clone()));
             node_message::Message::Events(v1::JobEvents { job_id: job_bytes(job), events: events.collect() })
         }
     };
-    NodeMessage { message: Some(message) }
+    NodeMessage { number, message: Some(message) }
 }

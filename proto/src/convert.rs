@@ -36,8 +36,15 @@ pub struct Work {
 /// Something that happened to one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallReport {
-    /// It printed these whole lines; only the last of a call may lack its newline.
-    Printed(OutputStream, Bytes),
+    /// It printed whole lines; only the last of a call may lack its newline.
+    Printed {
+        /// To where.
+        stream: OutputStream,
+        /// How many lines this attempt wrote there before.
+        first_line: u64,
+        /// The lines.
+        lines: Bytes,
+    },
     /// It ended.
     Ended {
         /// How.
@@ -52,7 +59,7 @@ pub enum CallReport {
 impl WireSize for CallReport {
     fn payload_bytes(&self) -> usize {
         match self {
-            Self::Printed(_, data) => data.len(),
+            Self::Printed { lines, .. } => lines.len(),
             Self::Ended { outcome, stderr_tail, .. } => stderr_tail.len() + text_bytes(outcome),
         }
     }
@@ -201,7 +208,9 @@ impl TryFrom<v1::Work> for Work {
 /// Writes what happened to a call into a message.
 pub fn call_event(index: u64, attempt: u32, report: CallReport) -> v1::CallEvent {
     let (event, usage) = match report {
-        CallReport::Printed(stream, data) => (Event::Printed(v1::Printed { stderr: stream == OutputStream::Stderr, data }), None),
+        CallReport::Printed { stream, first_line, lines } => {
+            (Event::Printed(v1::Printed { stderr: stream == OutputStream::Stderr, data: lines, first_line }), None)
+        }
         CallReport::Ended { outcome, stderr_tail, usage } => match failure_kind(outcome) {
             Ok(output) => (Event::Done(output), Some(usage)),
             Err(kind) => (Event::Failure(v1::Failure { kind: Some(kind), stderr_tail }), Some(usage)),
@@ -220,7 +229,11 @@ pub fn call_report(event: v1::CallEvent) -> Result<CallReport, InvalidMessage> {
             stderr_tail: it.stderr_tail,
             usage,
         },
-        Event::Printed(it) => CallReport::Printed(if it.stderr { OutputStream::Stderr } else { OutputStream::Stdout }, it.data),
+        Event::Printed(it) => CallReport::Printed {
+            stream: if it.stderr { OutputStream::Stderr } else { OutputStream::Stdout },
+            first_line: it.first_line,
+            lines: it.data,
+        },
     })
 }
 
@@ -291,8 +304,8 @@ mod tests {
         let backtrace = Backtrace(vec!["hello::f".into()]);
         let exceeded = |limit| ended(Outcome::Exceeded(Exceeded { limit, allowed: 1, wanted: Some(2), peak: Some(3) }));
         let reports = [
-            CallReport::Printed(OutputStream::Stdout, Bytes::from_static(b"line\n")),
-            CallReport::Printed(OutputStream::Stderr, Bytes::from_static(b"line")),
+            CallReport::Printed { stream: OutputStream::Stdout, first_line: 7, lines: Bytes::from_static(b"line\n") },
+            CallReport::Printed { stream: OutputStream::Stderr, first_line: 0, lines: Bytes::from_static(b"line") },
             ended(Outcome::Done(Bytes::from_static(b"\x2a"))),
             ended(Outcome::Failed { message: "no".into(), causes: vec!["because".into()] }),
             ended(Outcome::Panicked {

@@ -19,6 +19,7 @@ pub fn to_status(error: &GridError) -> Status {
         GridError::UnknownJob(_) => Code::NotFound,
         GridError::RefusedByPolicy { .. } => Code::PermissionDenied,
         GridError::Canceled => Code::Cancelled,
+        GridError::CannotKeep { .. } => Code::ResourceExhausted,
         GridError::ShuttingDown => Code::Unavailable,
     };
     let detail = v1::GridErrorDetail { kind: Some(to_kind(&bounded(error.clone()))) };
@@ -36,6 +37,7 @@ fn bounded(error: GridError) -> GridError {
         GridError::InvalidComponent { reason } => GridError::InvalidComponent { reason: cut(reason) },
         GridError::InvalidRequest { reason } => GridError::InvalidRequest { reason: cut(reason) },
         GridError::RefusedByPolicy { reason } => GridError::RefusedByPolicy { reason: cut(reason) },
+        GridError::CannotKeep { reason } => GridError::CannotKeep { reason: cut(reason) },
         GridError::UnknownFunction { name, available } => {
             let mut bytes = 0;
             let fits = |name: &String| {
@@ -75,6 +77,7 @@ fn to_kind(error: &GridError) -> Kind {
         }
         GridError::InvalidRequest { reason } => Kind::InvalidRequest(detail::InvalidRequest { reason }),
         GridError::RefusedByPolicy { reason } => Kind::RefusedByPolicy(detail::RefusedByPolicy { reason }),
+        GridError::CannotKeep { reason } => Kind::CannotKeep(detail::CannotKeep { reason }),
         GridError::Canceled => Kind::Canceled(detail::Canceled {}),
         GridError::UnknownJob(job) => Kind::UnknownJob(detail::UnknownJob { job_id: convert::job_id_bytes(job) }),
         GridError::ShuttingDown => Kind::ShuttingDown(detail::ShuttingDown {}),
@@ -95,6 +98,7 @@ fn from_kind(kind: Kind) -> Option<GridError> {
         }
         Kind::InvalidRequest(it) => GridError::InvalidRequest { reason: it.reason },
         Kind::RefusedByPolicy(it) => GridError::RefusedByPolicy { reason: it.reason },
+        Kind::CannotKeep(it) => GridError::CannotKeep { reason: it.reason },
         Kind::Canceled(_) => GridError::Canceled,
         Kind::UnknownJob(it) => GridError::UnknownJob(convert::job_id(&it.job_id).ok()?),
         Kind::ShuttingDown(_) => GridError::ShuttingDown,
@@ -123,6 +127,7 @@ mod tests {
             },
             GridError::InvalidRequest { reason: "no".into() },
             GridError::RefusedByPolicy { reason: "not here".into() },
+            GridError::CannotKeep { reason: "the disk is full".into() },
             GridError::Canceled,
             GridError::UnknownJob(JobId::from_bytes([7; 16])),
             GridError::ShuttingDown,

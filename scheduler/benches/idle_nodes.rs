@@ -17,6 +17,7 @@ use burla_proto::v1::node_api_client::NodeApiClient;
 use burla_proto::v1::{self, NodeMessage, SchedulerMessage, node_message};
 use burla_proto::{CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, STREAM_WINDOW_BYTES};
 use burla_types::{Peer, Resources};
+use bytes::Bytes;
 use tokio_stream::StreamExt;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
@@ -95,8 +96,10 @@ async fn join(url: &str, nodes: usize) -> Vec<Session> {
             name: format!("node-{number}"),
             capacity: Some(capacity.into()),
             calls_max: 1000,
+            node_id: Bytes::copy_from_slice(&(number as u128).to_be_bytes()),
+            held: vec![],
         };
-        messages.send(NodeMessage { message: Some(node_message::Message::Hello(hello)) }).await.unwrap();
+        messages.send(NodeMessage { number: 0, message: Some(node_message::Message::Hello(hello)) }).await.unwrap();
         let mut client = NodeApiClient::new(endpoint.connect().await.unwrap());
         let answers = client.session(tokio_stream::wrappers::ReceiverStream::new(receiver)).await.unwrap();
         let mut answers = answers.into_inner();

@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use burla_daemon::config::{self, Problems, Seconds};
+use burla_daemon::config::{self, Gib, Problems, Seconds};
 use burla_daemon::logging::LogFormat;
+use burla_scheduler::StoreConfig;
 use clap::Parser;
 use clap::builder::BoolishValueParser;
 use etcetera::BaseStrategy;
@@ -19,6 +20,19 @@ const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 
 /// Longer than most jobs last, and shorter than what starts and stops daemons waits by default.
 const DRAIN_TIME_DEFAULT: Duration = Duration::from_secs(30);
+
+/// Longer than it takes a laptop to change networks, or a scheduler to be restarted; short enough for CPUs not to work long for
+/// nobody.
+const CLIENT_GRACE_DEFAULT: Duration = Duration::from_secs(60);
+
+/// Long enough for who went on holiday with a job running.
+const KEEP_TIME_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A tenth of the smallest disk that a scheduler is likely to have.
+const KEEP_BYTES_DEFAULT: u64 = 10 << 30;
+
+/// Jobs that have ended of which it is known how: some ten MiB on disk and in memory.
+const HISTORY_JOBS_MAX: usize = 10_000;
 
 const LOG_FILTER_DEFAULT: &str = "info";
 
@@ -56,7 +70,7 @@ pub(crate) struct Settings {
     )]
     insecure: Option<bool>,
 
-    /// Where components are kept. Default: burla/scheduler in the user's data directory.
+    /// Where components and jobs are kept. Default: burla/scheduler in the user's data directory.
     #[arg(long, env = "BURLA_SCHEDULER_DATA_DIR", value_name = "PATH")]
     data_dir: Option<PathBuf>,
 
@@ -67,6 +81,30 @@ pub(crate) struct Settings {
     /// How long open jobs may go on after SIGTERM. Default: 30.
     #[arg(long, env = "BURLA_SCHEDULER_DRAIN_SECONDS", value_name = "SECONDS")]
     drain_seconds: Option<Seconds>,
+
+    /// How long an attached job goes on when the connection to its client broke. Default: 60.
+    #[arg(long, env = "BURLA_SCHEDULER_CLIENT_GRACE_SECONDS", value_name = "SECONDS")]
+    client_grace_seconds: Option<Seconds>,
+
+    /// How long inputs, outputs and lines of a detached job are kept when it has ended. Default: 604800, a week.
+    #[arg(long, env = "BURLA_SCHEDULER_KEEP_SECONDS", value_name = "SECONDS")]
+    keep_seconds: Option<Seconds>,
+
+    /// GiB that kept jobs may take on disk; those that ended first go when it is more. Default: 10.
+    #[arg(long, env = "BURLA_SCHEDULER_KEEP_GIB", value_name = "GIB")]
+    keep_gib: Option<Gib>,
+
+    /// Start although part of what is kept is damaged; what may have lost something ends as failed.
+    #[arg(
+        long,
+        env = "BURLA_SCHEDULER_SKIP_DAMAGED",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = BoolishValueParser::new()
+    )]
+    skip_damaged: Option<bool>,
 
     /// What the log looks like. Default: text.
     #[arg(long, env = "BURLA_SCHEDULER_LOG_FORMAT", value_name = "FORMAT")]
@@ -84,6 +122,8 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) drain_time: Duration,
+    pub(crate) client_grace: Duration,
+    pub(crate) store: StoreConfig,
     pub(crate) log_format: LogFormat,
     pub(crate) log_filter: String,
 }
@@ -107,6 +147,10 @@ impl Settings {
             data_dir: self.data_dir.or(file.data_dir),
             http: self.http.or(file.http),
             drain_seconds: self.drain_seconds.or(file.drain_seconds),
+            client_grace_seconds: self.client_grace_seconds.or(file.client_grace_seconds),
+            keep_seconds: self.keep_seconds.or(file.keep_seconds),
+            keep_gib: self.keep_gib.or(file.keep_gib),
+            skip_damaged: self.skip_damaged.or(file.skip_damaged),
             log_format: self.log_format.or(file.log_format),
             log_filter: self.log_filter.or(file.log_filter),
         }
@@ -134,6 +178,13 @@ impl Settings {
             data_dir,
             http: self.http,
             drain_time: self.drain_seconds.map_or(DRAIN_TIME_DEFAULT, |Seconds(time)| time),
+            client_grace: self.client_grace_seconds.map_or(CLIENT_GRACE_DEFAULT, |Seconds(time)| time),
+            store: StoreConfig {
+                retention: self.keep_seconds.map_or(KEEP_TIME_DEFAULT, |Seconds(time)| time),
+                bytes_max: self.keep_gib.map_or(KEEP_BYTES_DEFAULT, |gib| gib.bytes),
+                history_jobs_max: HISTORY_JOBS_MAX,
+                skip_damaged: self.skip_damaged.unwrap_or(false),
+            },
             log_format: self.log_format.unwrap_or_default(),
             log_filter: self.log_filter.unwrap_or_else(|| LOG_FILTER_DEFAULT.to_owned()),
         })

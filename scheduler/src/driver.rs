@@ -1,211 +1,122 @@
-//! Owns the grid, the time, and the ends of everyone's streams: takes in one event after another, and carries out what the grid
-//! says.
-//!
-//! Reports of short calls, which come by the ten thousands each second, are gathered for a millisecond when they follow each
-//! other closely: each would otherwise be a message to the node and one to the client. Their slots have more to do meanwhile.
-//! Anything else is taken in at once, with all that was gathered before it. And a node learns that a job is over, where nothing
-//! of it runs any more, along with what it is told next.
+//! Owns the grid, the time, the store, and the ends of everyone's streams: takes in one event after another, and carries out what
+//! the grid says.
 //!
 //! It never waits for anyone. What it has for a node or a client goes into that one's outbox; the grid itself bounds what can be
 //! in them, by the calls it sends to a lease and by the bytes it lets a client leave untaken.
+//!
+//! Streams break, and jobs do not end with them. What an attached client may not have is kept until it says that it has
+//! (`driver/attached.rs`), for a grace time when it is gone. What becomes of a detached job goes to the store, and from there to
+//! whoever asks (`driver/detached.rs`). A node is told what of its news has been taken in, and says the rest again in its next
+//! session (`driver/nodes.rs`).
+//!
+//! Reports of short calls are gathered for a millisecond when they follow each other closely (`driver/gather.rs`). And a node
+//! learns that a job is over, where nothing of it runs any more, along with what it is told next.
 
-use std::collections::HashMap;
+mod attached;
+mod detached;
+mod gather;
+mod handle;
+mod jobs;
+mod nodes;
+mod notes;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use burla_proto::convert::CallReport;
-use burla_types::{GridError, JobId, NodeId, Outcome, Resources};
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot, watch};
+use burla_types::{GridError, JobId, NodeId, Resources};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
-use uuid::Uuid;
 
+use self::handle::Message;
+pub(crate) use self::handle::{ClientHandles, DriverHandle, Opened, Resume, SessionNumber};
+use self::jobs::JobEndpoint;
+use self::nodes::NodeEnd;
+pub(crate) use self::nodes::{NodeOutbox, ToNode};
 use crate::grid::Grid;
-use crate::grid::event::{
-    Action, CallNews, CallUpdate, ClientUpdate, Event, JobSpec, JobSummary, NodeCommand, NodeSpec, TICK, Timestamp,
-};
-use crate::grid::overview::{JobOverview, NodeOverview};
-use crate::metrics::{CallEnd, JobEnd, Metrics, RequeueReason};
-
-/// Events that may wait for the driver, of all streams together. A stream that finds it full waits, and HTTP/2 passes that on to
-/// its sender.
-const EVENTS_MAX: usize = 1024;
+use crate::grid::event::{Action, ClientUpdate, Event, JobSummary, NodeCommand, TICK, Timestamp};
+use crate::metrics::{Metrics, RequeueReason};
+use crate::store::{RestoredJob, Store, Ticket};
 
 /// Messages that are taken in together.
 const MESSAGES_TOGETHER_MAX: usize = 256;
 
-/// How far back in what is taken in together a message looks for one that it can be added to. As many nodes as report at the same
-/// time; with more, there is more to do anyway.
-const LOOK_BACK_MAX: usize = 16;
-
 /// How long reports of short calls are gathered, and how long ago the last must have been taken in for the next to be so at once.
 const GATHER_TIME: Duration = Duration::from_millis(1);
-
-/// Calls that are so short have others waiting for their slot that last longer than reports are gathered (`grid/lease.rs`).
-const SHORT_CALL_TIME: Duration = Duration::from_millis(1);
-
-/// Calls that must be open for a job not to miss its reports for a while: its client waits for the last of them, and who waits
-/// for a few wants each at once.
-const OPEN_CALLS_MIN: u64 = 256;
 
 /// How long a node may go on keeping a job that is over everywhere, so that being told costs it no message of its own: what is
 /// said next to the node takes it along.
 const KEEP_TIME: Duration = Duration::from_millis(5);
 
-/// Something for the driver to take in.
-#[derive(Debug)]
-enum Message {
-    Join { id: NodeId, spec: NodeSpec, outbox: NodeOutbox },
-    Open { id: JobId, spec: JobSpec, client: ClientHandles },
-    Event(Event),
-    Nodes(oneshot::Sender<Vec<NodeOverview>>),
-    Jobs(oneshot::Sender<Vec<JobOverview>>),
-    Cancel(JobId, oneshot::Sender<bool>),
-    Drain(oneshot::Sender<()>),
-}
-
-/// What the driver has for a node.
-pub(crate) type NodeOutbox = mpsc::UnboundedSender<NodeCommand>;
-
-/// What the driver has for a client.
-#[derive(Debug)]
-pub(crate) struct ClientHandles {
-    pub(crate) outbox: mpsc::UnboundedSender<ClientUpdate>,
-    pub(crate) inputs_paused: watch::Sender<bool>,
-}
-
-/// The way to the driver. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct DriverHandle(mpsc::Sender<Message>);
-
-impl DriverHandle {
-    /// A node joins. What the grid has for it comes out of the other end of `outbox`.
-    pub(crate) async fn join(&self, spec: NodeSpec, outbox: NodeOutbox) -> Result<NodeId, GridError> {
-        let id = NodeId::from_uuid(Uuid::now_v7());
-        self.send(Message::Join { id, spec, outbox }).await?;
-        Ok(id)
-    }
-
-    /// A client opens a job.
-    pub(crate) async fn open(&self, spec: JobSpec, client: ClientHandles) -> Result<JobId, GridError> {
-        let id = JobId::from_uuid(Uuid::now_v7());
-        self.send(Message::Open { id, spec, client }).await?;
-        Ok(id)
-    }
-
-    /// Something else happened.
-    pub(crate) async fn tell(&self, event: Event) -> Result<(), GridError> {
-        self.send(Message::Event(event)).await
-    }
-
-    /// The same, if there is room for it at once; else gives it back. One that would reach nobody is dropped.
-    pub(crate) fn try_tell(&self, event: Event) -> Option<Event> {
-        match self.0.try_send(Message::Event(event)) {
-            Err(TrySendError::Full(Message::Event(event))) => Some(event),
-            _ => None,
-        }
-    }
-
-    /// The nodes of the grid.
-    pub(crate) async fn nodes(&self) -> Result<Vec<NodeOverview>, GridError> {
-        self.ask(Message::Nodes).await
-    }
-
-    /// The open jobs.
-    pub(crate) async fn jobs(&self) -> Result<Vec<JobOverview>, GridError> {
-        self.ask(Message::Jobs).await
-    }
-
-    /// Ends a job, if it is open.
-    pub(crate) async fn cancel(&self, id: JobId) -> Result<(), GridError> {
-        let was_open = self.ask(|answer| Message::Cancel(id, answer)).await?;
-        if was_open { Ok(()) } else { Err(GridError::UnknownJob(id)) }
-    }
-
-    /// Takes no more jobs from now on, and waits until those that are open have ended.
-    pub(crate) async fn drain(&self) {
-        // A driver that is gone has nothing open.
-        let _ = self.ask(Message::Drain).await;
-    }
-
-    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, GridError> {
-        let (sender, answer) = oneshot::channel();
-        self.send(message(sender)).await?;
-        answer.await.map_err(|_| GridError::ShuttingDown)
-    }
-
-    async fn send(&self, message: Message) -> Result<(), GridError> {
-        self.0.send(message).await.map_err(|_| GridError::ShuttingDown)
-    }
-}
-
 /// The grid and everyone's ends.
 pub(crate) struct Driver {
     messages: mpsc::Receiver<Message>,
+    /// The way to itself, for what it has others read. It does not keep the driver running.
+    myself: mpsc::WeakSender<Message>,
     started: Instant,
     grid: Grid,
+    store: Arc<Store>,
+    /// How long the job of a client that is gone goes on.
+    client_grace: Duration,
     nodes: HashMap<NodeId, NodeEnd>,
-    clients: HashMap<JobId, ClientEnd>,
+    /// Nodes that said something which is not acknowledged.
+    unacknowledged: BTreeSet<NodeId>,
+    jobs: HashMap<JobId, JobEndpoint>,
+    /// Detached jobs that wait for inputs to be on the disk.
+    hungry: BTreeSet<JobId>,
+    /// What of detached jobs is on its way to the disk: bytes that count as untaken until then.
+    on_their_way: VecDeque<(Ticket, JobId, usize)>,
+    /// The last that was told to the store.
+    told: Ticket,
+    /// The node whose news is being taken in.
+    speaking: Option<Arc<str>>,
     /// When messages were last taken in.
     taken_in: Instant,
     /// What is logged once everything about it is on its way: to write a line takes as long as to decide about a call.
     log_lines: Vec<LogLine>,
     /// Since when a node has not been told that a job is over.
     finished_since: Option<Instant>,
-    /// Who waits for the last job to end; from then on, none is opened.
+    /// Who waits for the last attached job to end; from then on, none is opened.
     draining: Option<oneshot::Sender<()>>,
+    is_draining: bool,
     metrics: Arc<Metrics>,
-}
-
-/// The scheduler's end of a node's session.
-struct NodeEnd {
-    name: String,
-    capacity: Resources,
-    outbox: NodeOutbox,
-    /// Jobs in which nothing runs any more, of which it has not been told.
-    finished: Vec<JobId>,
-}
-
-impl NodeEnd {
-    /// A receiver that is gone has told of it, or is about to.
-    fn send(&mut self, command: NodeCommand) {
-        self.tell_finished();
-        let _ = self.outbox.send(command);
-    }
-
-    fn tell_finished(&mut self) {
-        for job in self.finished.drain(..) {
-            let _ = self.outbox.send(NodeCommand::StopJob(job));
-        }
-    }
 }
 
 type LogLine = Box<dyn FnOnce() + Send>;
 
-/// The scheduler's end of a job's stream.
-struct ClientEnd {
-    name: String,
-    handles: ClientHandles,
-    /// Inputs that arrived, less the calls that ended.
-    calls_open: u64,
-}
-
 impl Driver {
-    pub(crate) fn new(metrics: Arc<Metrics>) -> (Self, DriverHandle) {
-        let (sender, messages) = mpsc::channel(EVENTS_MAX);
-        let driver = Self {
+    /// A driver that goes on with the jobs that earlier ones kept, of which there were so many with this one.
+    pub(crate) fn new(
+        store: Arc<Store>,
+        restored: Vec<RestoredJob>,
+        openings: u32,
+        client_grace: Duration,
+        metrics: Arc<Metrics>,
+    ) -> (Self, DriverHandle) {
+        let (handle, messages) = DriverHandle::new(Arc::clone(&store));
+        let mut driver = Self {
             messages,
+            myself: handle.downgrade(),
             started: Instant::now(),
             taken_in: Instant::now(),
             log_lines: Vec::new(),
             finished_since: None,
             grid: Grid::default(),
+            store,
+            client_grace,
             nodes: HashMap::new(),
-            clients: HashMap::new(),
+            unacknowledged: BTreeSet::new(),
+            jobs: HashMap::new(),
+            hungry: BTreeSet::new(),
+            on_their_way: VecDeque::new(),
+            told: Ticket::default(),
+            speaking: None,
             draining: None,
+            is_draining: false,
             metrics,
         };
-        (driver, DriverHandle(sender))
+        restored.into_iter().for_each(|job| driver.restore(job, openings));
+        (driver, handle)
     }
 
     /// Runs until nobody has a handle any more.
@@ -213,38 +124,54 @@ impl Driver {
         let mut ticks = tokio::time::interval(TICK);
         // A tick that comes late says the same as those it missed.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut written = self.store.written();
         let mut messages = Vec::with_capacity(MESSAGES_TOGETHER_MAX);
+        let restored: Vec<_> = self.jobs.keys().copied().collect();
+        restored.into_iter().for_each(|job| self.feed(job));
         loop {
             let finished_since = self.finished_since;
             tokio::select! {
                 count = self.messages.recv_many(&mut messages, MESSAGES_TOGETHER_MAX) => if count == 0 { return },
                 () = after(finished_since, KEEP_TIME) => self.tell_finished(),
+                Ok(()) = written.changed() => {}
                 // A grid without jobs has no use for the time.
-                _ = ticks.tick(), if !self.clients.is_empty() => messages.push(Message::Event(Event::Tick)),
+                _ = ticks.tick(), if self.needs_time() => self.time_went_by(&mut messages),
             }
             self.gather(&mut messages).await;
-            for message in together(messages.drain(..)) {
+            for message in gather::together(messages.drain(..)) {
                 if let Some(event) = self.take_in(message) {
                     self.handle(event);
                 }
+                self.speaking = None;
             }
             self.taken_in = Instant::now();
+            let reached = *written.borrow_and_update();
+            self.reached(reached);
             if !self.log_lines.is_empty() {
                 tokio::task::yield_now().await;
                 self.log_lines.drain(..).for_each(|log| log());
             }
-            if self.clients.is_empty()
-                && let Some(drained) = self.draining.take()
-            {
-                let _ = drained.send(());
+            if self.is_draining && !self.jobs.values().any(|job| job.keeps_scheduler()) {
+                self.draining.take().map(|drained| drained.send(()));
             }
         }
+    }
+
+    /// Whether something waits for the time to go by.
+    fn needs_time(&self) -> bool {
+        !self.jobs.is_empty() || !self.unacknowledged.is_empty() || self.grid.has_claims()
+    }
+
+    fn time_went_by(&mut self, messages: &mut Vec<Message>) {
+        messages.push(Message::Event(Event::Tick));
+        self.acknowledge();
+        self.end_grace(messages);
     }
 
     /// Adds to what is about to be taken in what follows within a moment, if all of it can wait so long.
     async fn gather(&mut self, messages: &mut Vec<Message>) {
         let deadline = self.taken_in + GATHER_TIME;
-        if deadline <= Instant::now() {
+        if messages.is_empty() || deadline <= Instant::now() {
             return;
         }
         let over = tokio::time::sleep_until(deadline.into());
@@ -257,22 +184,6 @@ impl Driver {
                 () = &mut over => return,
                 count = self.messages.recv_many(messages, MESSAGES_TOGETHER_MAX - seen) => if count == 0 { return },
             }
-        }
-    }
-
-    /// Whether nobody misses it for a moment.
-    fn can_wait(&self, message: &Message) -> bool {
-        let is_of_short_call = |news: &CallNews| match &news.report {
-            CallReport::Ended { outcome: Outcome::Done(_), usage, .. } => usage.wall_time <= SHORT_CALL_TIME,
-            _ => false,
-        };
-        match message {
-            Message::Event(Event::CallsReported(_, job, news)) => {
-                let has_many = self.clients.get(job).is_some_and(|client| client.calls_open >= OPEN_CALLS_MIN);
-                has_many && news.iter().all(is_of_short_call)
-            }
-            Message::Event(Event::ClientTook(..)) => true,
-            _ => false,
         }
     }
 
@@ -311,90 +222,96 @@ impl Driver {
         self.nodes.values_mut().for_each(NodeEnd::tell_finished);
     }
 
+    fn acknowledge(&mut self) {
+        let (told, written) = (self.told, *self.store.written().borrow());
+        let nodes = &mut self.nodes;
+        self.unacknowledged.retain(|id| nodes.get_mut(id).is_some_and(|node| node.acknowledge(told, written)));
+    }
+
+    /// Everything up to this ticket is on the disk.
+    fn reached(&mut self, written: Ticket) {
+        while let Some((_, job, bytes)) = self.on_their_way.pop_front_if(|(ticket, ..)| *ticket <= written) {
+            self.handle(Event::ClientTook(job, bytes));
+        }
+        let hungry = std::mem::take(&mut self.hungry);
+        hungry.into_iter().for_each(|job| self.feed(job));
+    }
+
     /// What this means to the grid, if anything.
     fn take_in(&mut self, message: Message) -> Option<Event> {
         // Who asked and did not wait for the answer does not miss it.
         let now = Timestamp(self.started.elapsed());
         match message {
-            Message::Join { id, spec, outbox } => {
-                tracing::info!(node = %id, name = %spec.name, capacity = ?spec.capacity, version = %spec.version, "node joined");
+            Message::Join { id, session, spec, held, outbox } => {
+                let calls: usize = held.iter().map(|held| held.calls.len()).sum();
+                let (name, version) = (&spec.name, &spec.version);
+                tracing::info!(node = %id, %name, capacity = ?spec.capacity, %version, calls, "node joined");
+                if let Some(before) = self.nodes.insert(id, NodeEnd::new(session, &spec.name, spec.capacity, outbox)) {
+                    self.node_left(id, &before);
+                }
                 self.metrics.nodes.inc();
                 self.metrics.cpus.inc_by(cpus(spec.capacity));
                 self.metrics.memory_bytes.inc_by(memory_bytes(spec.capacity));
-                self.nodes.insert(id, NodeEnd { name: spec.name.clone(), capacity: spec.capacity, outbox, finished: Vec::new() });
-                Some(Event::NodeJoined(id, spec))
+                Some(Event::NodeJoined(id, spec, held))
             }
-            Message::Open { client, .. } if self.draining.is_some() => {
-                let _ = client.outbox.send(ClientUpdate::Ended(Err(GridError::ShuttingDown)));
-                None
+            Message::Left { node, session } => {
+                // Of a session that another has taken the place of, nobody wants to know.
+                if self.nodes.get(&node).is_none_or(|end| end.session != session) {
+                    return None;
+                }
+                let end = self.nodes.remove(&node)?;
+                self.node_left(node, &end);
+                Some(Event::NodeLeft(node))
             }
-            Message::Open { id, spec, client } => {
-                let (name, digest) = (spec.name.clone(), spec.work.digest);
-                self.log_lines.push(Box::new(move || tracing::info!(job = %id, %name, %digest, "job opened")));
-                self.metrics.jobs.inc();
-                self.clients.insert(id, ClientEnd { name: spec.name.clone(), handles: client, calls_open: 0 });
-                Some(Event::JobOpened(id, spec))
-            }
+            Message::NodeSaid { session, number, event } => self.node_said(session, number, event),
             Message::Nodes(answer) => {
                 let _ = answer.send(self.grid.nodes(now));
                 None
             }
-            Message::Jobs(answer) => {
-                let _ = answer.send(self.grid.jobs(now));
-                None
-            }
-            Message::Cancel(id, answer) => {
-                let is_open = self.clients.contains_key(&id);
-                let _ = answer.send(is_open);
-                is_open.then_some(Event::JobFailed(id, GridError::Canceled))
-            }
             Message::Drain(drained) => {
-                tracing::info!(jobs = self.clients.len(), "no more jobs are taken; waiting for those that are open");
-                self.draining = Some(drained);
+                tracing::info!(jobs = self.jobs.len(), "no more jobs are taken; waiting for attached ones that are open");
+                (self.draining, self.is_draining) = (Some(drained), true);
                 None
             }
-            Message::Event(event) => {
-                self.note(&event);
-                Some(event)
-            }
+            Message::Event(event) => Some(event),
+            about_job => self.take_in_about_job(now, about_job),
         }
     }
 
-    fn note(&mut self, event: &Event) {
-        match event {
-            Event::NodeLeaving(id) => {
-                if let Some(node) = self.nodes.get(id) {
+    fn node_said(&mut self, session: SessionNumber, number: u64, event: Event) -> Option<Event> {
+        let (Event::CallsReported(id, job, ..) | Event::CallsReturned(id, job, ..)) = &event else {
+            // Anything else is about a session, and nothing to one that came after it.
+            if let Event::NodeLeaving(id) | Event::NodeTroubled(id, ..) | Event::NodeRefused(id, ..) = &event {
+                let node = self.nodes.get(id).filter(|node| node.session == session)?;
+                if matches!(event, Event::NodeLeaving(_)) {
                     tracing::info!(node = %id, name = %node.name, "node is leaving");
                 }
             }
-            Event::NodeLeft(id) => {
-                if let Some(node) = self.nodes.remove(id) {
-                    tracing::info!(node = %id, name = %node.name, "node left");
-                    self.metrics.nodes.dec();
-                    self.metrics.cpus.dec_by(cpus(node.capacity));
-                    self.metrics.memory_bytes.dec_by(memory_bytes(node.capacity));
-                }
+            return Some(event);
+        };
+        if let Some(node) = self.nodes.get_mut(id) {
+            if number > 0 && node.session == session && node.heard(number) {
+                self.unacknowledged.insert(*id);
             }
-            Event::JobAbandoned(id) => {
-                if let Some(ClientEnd { name, .. }) = self.clients.remove(id) {
-                    tracing::info!(job = %id, %name, "job abandoned by its client");
-                    self.job_ended(JobEnd::Abandoned);
-                }
+            self.speaking = Some(Arc::clone(&node.name));
+            if let Some(job) = self.jobs.get_mut(job) {
+                job.notes.ran_on(&node.name);
             }
-            Event::InputsArrived(id, inputs) => {
-                self.metrics.inputs.inc_by(inputs.len() as u64);
-                if let Some(client) = self.clients.get_mut(id) {
-                    client.calls_open += inputs.len() as u64;
-                }
-            }
-            Event::CallsReturned(_, _, returned) => {
-                self.metrics.calls_requeued.get_or_create(&RequeueReason::Returned).inc_by(returned.calls.len() as u64);
-            }
-            _ => {}
         }
+        if let Event::CallsReturned(_, _, returned) = &event {
+            self.metrics.calls_requeued.get_or_create(&RequeueReason::Returned).inc_by(returned.calls.len() as u64);
+        }
+        Some(event)
     }
 
-    /// A receiver that is gone has told of it, or is about to; what it would have got is of no use to anyone.
+    fn node_left(&self, id: NodeId, node: &NodeEnd) {
+        tracing::info!(node = %id, name = %node.name, "node left");
+        self.metrics.nodes.dec();
+        self.metrics.cpus.dec_by(cpus(node.capacity));
+        self.metrics.memory_bytes.dec_by(memory_bytes(node.capacity));
+    }
+
+    /// A receiver that is gone has told of it, or is about to; what it would have got is kept, or of no use to anyone.
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::ToNode(id, command) => {
@@ -402,46 +319,9 @@ impl Driver {
                     node.send(command);
                 }
             }
-            Action::ToClient(id, ClientUpdate::Ended(result)) => {
-                if let Some(ClientEnd { name, handles, .. }) = self.clients.remove(&id) {
-                    self.job_ended(match &result {
-                        Ok(_) => JobEnd::Finished,
-                        Err(GridError::Canceled) => JobEnd::Canceled,
-                        Err(_) => JobEnd::Failed,
-                    });
-                    let ended = result.clone();
-                    self.log_lines.push(Box::new(move || log_end(id, &name, &ended)));
-                    let _ = handles.outbox.send(ClientUpdate::Ended(result));
-                }
-            }
-            Action::ToClient(id, update) => {
-                let ended = if let ClientUpdate::Calls(calls) = &update { self.calls_ended(calls) } else { 0 };
-                if let Some(client) = self.clients.get_mut(&id) {
-                    client.calls_open = client.calls_open.saturating_sub(ended);
-                    let _ = client.handles.outbox.send(update);
-                }
-            }
-            Action::SetInputsPaused(id, paused) => {
-                if let Some(client) = self.clients.get(&id) {
-                    client.handles.inputs_paused.send_replace(paused);
-                }
-            }
+            Action::ToClient(id, update) => self.tell_client(id, update),
+            Action::SetInputsPaused(id, paused) => self.set_inputs_paused(id, paused),
         }
-    }
-
-    fn job_ended(&self, end: JobEnd) {
-        self.metrics.jobs.dec();
-        self.metrics.jobs_ended.get_or_create(&end).inc();
-    }
-
-    /// Counts the calls that ended, and returns how many did.
-    fn calls_ended(&self, updates: &[CallUpdate]) -> u64 {
-        let ended = |update: &&CallUpdate| matches!(update.report, CallReport::Ended { .. });
-        let done = |update: &&CallUpdate| matches!(update.report, CallReport::Ended { outcome: Outcome::Done(_), .. });
-        let (ended, done) = (updates.iter().filter(ended).count() as u64, updates.iter().filter(done).count() as u64);
-        self.metrics.calls_ended.get_or_create(&CallEnd::Done).inc_by(done);
-        self.metrics.calls_ended.get_or_create(&CallEnd::Failed).inc_by(ended - done);
-        ended
     }
 }
 
@@ -455,52 +335,16 @@ async fn after(since: Option<Instant>, time: Duration) {
 
 fn log_end(id: JobId, name: &str, end: &Result<JobSummary, GridError>) {
     match end {
-        Ok(JobSummary { calls, calls_failed, elapsed, usage }) => {
+        Ok(JobSummary { calls, calls_failed, elapsed, usage, retried, requeued }) => {
             let (call_time, fuel, written) = (usage.wall_time, usage.fuel, usage.disk_bytes_written);
             let memory_peak = usage.memory_bytes_peak;
             tracing::info!(
-                job = %id, %name, calls, calls_failed, ?elapsed, ?call_time, fuel, memory_peak, written,
+                job = %id, %name, calls, calls_failed, ?elapsed, ?call_time, fuel, memory_peak, written, retried, requeued,
                 "job finished"
             );
         }
         Err(error) => tracing::info!(job = %id, %name, %error, "job failed"),
     }
-}
-
-/// Adds reports of a node about a job, and bytes that a client took, to those before them: the grid takes in a hundred together
-/// for little more than one. What each of the others says does not depend on which of the two comes first.
-fn together(messages: impl Iterator<Item = Message>) -> Vec<Message> {
-    let mut together: Vec<Message> = Vec::with_capacity(messages.size_hint().0);
-    for message in messages {
-        let mut before = together.iter_mut().rev().take(LOOK_BACK_MAX).map_while(|message| match message {
-            Message::Event(event @ (Event::CallsReported(..) | Event::ClientTook(..))) => Some(event),
-            _ => None,
-        });
-        match message {
-            Message::Event(Event::CallsReported(node, job, news)) => {
-                let add_to = before.find_map(|event| match event {
-                    Event::CallsReported(its_node, its_job, its_news) if (*its_node, *its_job) == (node, job) => Some(its_news),
-                    _ => None,
-                });
-                match add_to {
-                    Some(its_news) => its_news.extend(news),
-                    None => together.push(Message::Event(Event::CallsReported(node, job, news))),
-                }
-            }
-            Message::Event(Event::ClientTook(job, bytes)) => {
-                let add_to = before.find_map(|event| match event {
-                    Event::ClientTook(its_job, its_bytes) if *its_job == job => Some(its_bytes),
-                    _ => None,
-                });
-                match add_to {
-                    Some(its_bytes) => *its_bytes += bytes,
-                    None => together.push(Message::Event(Event::ClientTook(job, bytes))),
-                }
-            }
-            message => together.push(message),
-        }
-    }
-    together
 }
 
 fn cpus(capacity: Resources) -> f64 {
@@ -512,111 +356,4 @@ fn memory_bytes(capacity: Resources) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use burla_types::{Attempt, Usage};
-    use bytes::Bytes;
-
-    use super::*;
-
-    fn jobs() -> [JobId; 2] {
-        [1, 2].map(|byte| JobId::from_bytes([byte; 16]))
-    }
-
-    fn node(byte: u8) -> NodeId {
-        NodeId::from_bytes([byte; 16])
-    }
-
-    fn reported(node_byte: u8, job: JobId, index: u64, wall_time: Duration) -> Message {
-        let usage = Usage { wall_time, ..Usage::default() };
-        let report = CallReport::Ended { outcome: Outcome::Done(Bytes::new()), stderr_tail: String::new(), usage };
-        let news = CallNews { index, attempt: Attempt::FIRST, report };
-        Message::Event(Event::CallsReported(node(node_byte), job, vec![news]))
-    }
-
-    fn took(job: JobId, bytes: usize) -> Message {
-        Message::Event(Event::ClientTook(job, bytes))
-    }
-
-    /// What is in a message, in short.
-    fn shown(message: &Message) -> String {
-        match message {
-            Message::Event(Event::CallsReported(node, job, news)) => {
-                let indices: Vec<_> = news.iter().map(|news| news.index).collect();
-                format!("node {} job {} {indices:?}", node.as_bytes()[0], job.as_bytes()[0])
-            }
-            Message::Event(Event::ClientTook(job, bytes)) => format!("job {} took {bytes}", job.as_bytes()[0]),
-            _ => "other".to_owned(),
-        }
-    }
-
-    #[test]
-    fn what_belongs_together_is_taken_in_together_and_nothing_overtakes_the_rest() {
-        let [one, two] = jobs();
-        let short = Duration::ZERO;
-        let messages = vec![
-            reported(1, one, 0, short),
-            reported(2, one, 1, short),
-            took(one, 5),
-            reported(1, one, 2, short),
-            reported(1, two, 3, short),
-            took(two, 1),
-            took(one, 6),
-            Message::Event(Event::NodeLeft(node(1))),
-            reported(1, one, 4, short),
-            took(one, 7),
-        ];
-        let together: Vec<_> = together(messages.into_iter()).iter().map(shown).collect();
-        let expected = [
-            "node 1 job 1 [0, 2]",
-            "node 2 job 1 [1]",
-            "job 1 took 11",
-            "node 1 job 2 [3]",
-            "job 2 took 1",
-            "other",
-            "node 1 job 1 [4]",
-            "job 1 took 7",
-        ];
-        assert_eq!(together, expected);
-    }
-
-    #[test]
-    fn only_reports_of_short_calls_of_large_jobs_can_wait() {
-        let (mut driver, _handle) = Driver::new(Arc::default());
-        for (job, calls_open) in jobs().into_iter().zip([OPEN_CALLS_MIN, OPEN_CALLS_MIN - 1]) {
-            let (outbox, inputs_paused) = (mpsc::unbounded_channel().0, watch::Sender::new(false));
-            let handles = ClientHandles { outbox, inputs_paused };
-            driver.clients.insert(job, ClientEnd { name: String::new(), handles, calls_open });
-        }
-        let [large, small] = jobs();
-        assert!(driver.can_wait(&reported(1, large, 0, SHORT_CALL_TIME)));
-        assert!(driver.can_wait(&took(small, 1)));
-        assert!(!driver.can_wait(&reported(1, large, 0, SHORT_CALL_TIME * 2)), "its slot may have nothing else to do");
-        assert!(!driver.can_wait(&reported(1, small, 0, SHORT_CALL_TIME)), "it may be one of the last");
-        assert!(!driver.can_wait(&Message::Event(Event::InputsClosed(large))));
-    }
-    #[test]
-    fn a_node_is_told_that_a_job_is_over_with_what_it_is_told_next() {
-        let (mut driver, _handle) = Driver::new(Arc::default());
-        let (outbox, mut commands) = mpsc::unbounded_channel();
-        let capacity = Resources { cpu_millis: 1000, memory_bytes: 1 << 30 };
-        driver.nodes.insert(node(1), NodeEnd { name: String::new(), capacity, outbox, finished: Vec::new() });
-        let [done, failed] = jobs();
-        let ended = |job, result| {
-            vec![Action::ToNode(node(1), NodeCommand::StopJob(job)), Action::ToClient(job, ClientUpdate::Ended(result))]
-        };
-        let summary = JobSummary { calls: 1, calls_failed: 0, elapsed: Duration::ZERO, usage: Usage::default() };
-        let mut carry_out = |driver: &mut Driver, actions| {
-            driver.keep_finished(actions).into_iter().for_each(|action| driver.carry_out(action));
-            std::iter::from_fn(|| commands.try_recv().ok()).map(|command| format!("{command:?}")).collect::<Vec<_>>()
-        };
-        let stop = |job| format!("{:?}", NodeCommand::StopJob(job));
-
-        assert!(carry_out(&mut driver, ended(done, Ok(summary))).is_empty());
-        assert!(driver.finished_since.is_some());
-        assert_eq!(carry_out(&mut driver, ended(failed, Err(GridError::Canceled))), [stop(done), stop(failed)]);
-        assert!(carry_out(&mut driver, ended(done, Ok(summary))).is_empty());
-        driver.tell_finished();
-        assert_eq!(carry_out(&mut driver, vec![]), [stop(done)]);
-        assert!(driver.finished_since.is_none());
-    }
-}
+mod tests;

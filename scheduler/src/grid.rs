@@ -11,7 +11,9 @@
 //! An event costs as much as what it is about, not as much as there are nodes or jobs: sums and indices are kept, and what could
 //! only have changed with something else is looked at again when that has changed. `consistency.rs` says what has to be so.
 
+mod again;
 mod balance;
+mod claims;
 #[cfg(test)]
 mod consistency;
 pub mod event;
@@ -22,16 +24,19 @@ mod node;
 mod nodes;
 pub mod overview;
 mod placement;
+mod shown;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use burla_proto::WireSize;
 use burla_proto::convert::CallReport;
 use burla_types::{GridError, JobId, NodeId, Outcome, Resources, Usage};
+use rustc_hash::FxHashSet;
 
+use claims::Claims;
 use event::{
     Action, CallNews, CallToRun, CallUpdate, CallsReturned, ClientUpdate, Event, JobSpec, JobSummary, NodeCommand, NodeSpec,
     ReturnReason, Timestamp,
@@ -52,6 +57,10 @@ const AVOID_TIME: Duration = Duration::from_secs(1);
 /// each of them, or the same again and again, has had trouble with it.
 const TROUBLES_MAX: u32 = 8;
 
+/// Jobs that are over and are remembered, for nodes that come back and still run something of one. Older ones are taken for jobs
+/// that may be opened again, and stopped somewhat later.
+const ENDED_JOBS_MAX: usize = 4096;
+
 /// All nodes and all open jobs.
 #[derive(Debug, Default)]
 pub struct Grid {
@@ -60,6 +69,11 @@ pub struct Grid {
     /// In boxes, since a job is taken out while it is worked on.
     jobs: BTreeMap<JobId, Box<Job>>,
     actions: Vec<Action>,
+    /// What nodes still run of jobs whose inputs are not here.
+    claims: BTreeMap<JobId, Claims>,
+    /// Jobs that are over, and in which order they ended.
+    ended: FxHashSet<JobId>,
+    ended_in_order: VecDeque<JobId>,
     /// What the nodes have together.
     capacity: Capacity,
     /// Nodes by the room they have. Of nodes alike, which most are, those with as many slots taken are together.
@@ -94,7 +108,14 @@ impl Grid {
     pub fn handle(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         self.now = now;
         match event {
-            Event::NodeJoined(id, spec) => self.node_joined(id, spec),
+            Event::NodeJoined(id, spec, held) => {
+                if self.nodes.contains_key(&id) {
+                    // Its session broke, and it is back before that was noticed.
+                    self.node_left(id);
+                }
+                self.node_joined(id, spec);
+                self.node_holds(id, held);
+            }
             Event::NodeLeaving(id) => self.node_leaving(id),
             Event::NodeLeft(id) => self.node_left(id),
             Event::JobOpened(id, spec) => self.job_opened(id, spec),
@@ -105,14 +126,37 @@ impl Grid {
                     // While others wait, no slot has room for these.
                     let may_send = !job.has_pending();
                     job.add_inputs(inputs);
+                    grid.inputs_were_claimed(job);
                     if may_send {
                         grid.fill_all(job);
                     }
                 });
             }
-            Event::InputsClosed(id) => self.with_job(id, |_, job| job.inputs_closed = true),
-            Event::CallsReported(node, id, news) => self.with_job(id, |grid, job| grid.calls_reported(job, node, news)),
+            Event::InputsResent(id, inputs, next_index) => {
+                self.with_job(id, |grid, job| {
+                    grid.out_of_balance |= job.slots_held() == 0 && !job.has_pending();
+                    job.add_resent(inputs, next_index);
+                    grid.inputs_were_claimed(job);
+                    grid.fill_all(job);
+                });
+            }
+            Event::InputsClosed(id) => self.with_job(id, |grid, job| {
+                job.inputs_closed = true;
+                // What is claimed beyond them has ended, and stops.
+                grid.inputs_were_claimed(job);
+            }),
+            Event::CallsReported(node, id, news) => {
+                if self.jobs.contains_key(&id) {
+                    self.with_job(id, |grid, job| {
+                        let news = grid.keep_early(id, node, news, |index| job.may_arrive(index));
+                        grid.calls_reported(job, node, news);
+                    });
+                } else if !self.ended.contains(&id) {
+                    self.keep_early(id, node, news, |_| true);
+                }
+            }
             Event::CallsReturned(node, id, returned) => {
+                self.claims_returned(id, node, &returned);
                 self.with_job(id, |grid, job| grid.calls_returned(job, node, &returned));
             }
             Event::NodeTroubled(node, id, reason) => self.with_job(id, |grid, job| grid.node_troubled(job, node, reason)),
@@ -144,6 +188,11 @@ impl Grid {
         }
         self.tell_who_waits();
         std::mem::take(&mut self.actions)
+    }
+
+    /// Whether nodes run calls of jobs whose inputs are not here.
+    pub fn has_claims(&self) -> bool {
+        !self.claims.is_empty()
     }
 
     /// How many calls lost their node and wait for another, since this was last asked.
@@ -183,6 +232,7 @@ impl Grid {
 
     fn node_left(&mut self, id: NodeId) {
         self.remove_node(id);
+        self.forget_claims_of(id);
         self.check_refusals = true;
         self.adjust_ceilings();
         self.out_of_balance = true;
@@ -196,8 +246,12 @@ impl Grid {
     }
 
     fn job_opened(&mut self, id: JobId, spec: JobSpec) {
+        // Under an id that was used before, it is a job of its own.
+        self.ended.remove(&id);
         let job = Box::new(Job::new(id, spec, self.now, self.memory_ceiling()));
-        match self.refusal(job.slot()) {
+        // One that was opened before waits: the node that it ran on may come back.
+        let refusal = if job.was_placed { None } else { self.refusal(job.slot()) };
+        match refusal {
             Some(error) => self.end_job(job, Err(error)),
             None => {
                 self.jobs.insert(id, job);
@@ -216,13 +270,21 @@ impl Grid {
     fn with_job(&mut self, id: JobId, act: impl FnOnce(&mut Self, &mut Job)) {
         let Some(mut job) = self.jobs.remove(&id) else { return };
         act(self, &mut job);
-        self.release_idle_slots(&mut job);
         self.control_flow(&mut job);
+        // Where what it prints must wait from now on, it has no use for slots without a call.
+        self.release_idle_slots(&mut job);
         if let Some(error) = job.failed.take() {
             self.end_job(job, Err(error));
         } else if job.is_finished() {
             let elapsed = self.now.0.saturating_sub(job.opened.0);
-            let summary = JobSummary { calls: job.calls_ended, calls_failed: job.calls_failed, elapsed, usage: job.usage };
+            let summary = JobSummary {
+                calls: job.calls_ended,
+                calls_failed: job.calls_failed,
+                elapsed,
+                usage: job.usage,
+                retried: job.retried,
+                requeued: job.requeued,
+            };
             self.end_job(job, Ok(summary));
         } else {
             self.put_back(job);
@@ -251,12 +313,18 @@ impl Grid {
         let mut updates = Vec::with_capacity(news.len());
         // Found once: nothing below adds a lease or removes one.
         let position = job.leases.position(node);
+        let mut late = self.take_late(job, position, &news);
         job.was_taken_on |= !news.is_empty();
         for mut news in news {
-            if matches!(news.report, CallReport::Printed(..)) {
+            if let CallReport::Printed { stream, first_line, lines } = news.report {
                 let sent = position.and_then(|at| job.leases.at(at).sent.get(&news.index));
-                if sent.is_some_and(|sent| sent.attempt == news.attempt && sent.input.is_some()) {
-                    updates.push(CallUpdate { index: news.index, report: news.report });
+                let is_open_here = sent.is_some_and(|sent| sent.attempt == news.attempt && sent.input.is_some());
+                // Where a late end counts, so does what was printed before it.
+                if (is_open_here || job.is_reopened(news.index))
+                    && let Some((first_line, lines)) = job.shown.take_new(news.index, stream, first_line, lines)
+                {
+                    let report = CallReport::Printed { stream, first_line, lines };
+                    updates.push(CallUpdate { index: news.index, report });
                 }
                 continue;
             }
@@ -266,24 +334,34 @@ impl Grid {
                 // It took nothing of what its user asked for.
                 *usage = Usage::default();
             }
-            let input = match here {
-                // It has ended elsewhere; this only makes its slot free.
-                Some(SentCall { input: None, .. }) => continue,
+            let (input, failures, attempt) = match here {
+                // The node's own trouble, while another runs it as well.
+                Some(_) if lost && job.has_twin(news.index) => {
+                    self.keep_off(job, node, &news.report);
+                    continue;
+                }
                 // The node's own trouble; another, or the same a while later, may do better.
-                Some(SentCall { input: Some(input), attempt, losses, .. }) if lost && losses + 1 < LOSSES_MAX => {
-                    let (index, attempt, losses) = (news.index, attempt.next(), losses + 1);
-                    job.requeue(CallToRun { index, attempt, losses, input });
+                Some(SentCall { input: Some(input), attempt, losses, failures, .. }) if lost && losses + 1 < LOSSES_MAX => {
+                    let (index, attempt, losses) = (news.index, job.next_attempt(news.index, attempt), losses + 1);
+                    job.requeued += 1;
+                    job.requeue(CallToRun { index, attempt, losses, failures, input });
                     self.keep_off(job, node, &news.report);
                     self.fill_others(job, node);
                     continue;
                 }
-                Some(SentCall { input: Some(input), .. }) => input,
-                None if lost => continue,
-                // Late news, of a node that was thought lost. It counts when nobody else was faster.
-                None => match job.take_open(news.index) {
-                    Some(input) => input,
-                    None => continue,
-                },
+                Some(SentCall { input: Some(input), failures, attempt, .. }) => {
+                    self.stop_twin(job, news.index, node);
+                    (input, failures, attempt)
+                }
+                Some(SentCall { input: None, .. }) | None if lost => continue,
+                // Late news, of a node that was thought lost or an attempt that was given up for an older one. It counts when
+                // nobody else was faster; else it only makes its slot free.
+                Some(SentCall { input: None, .. }) | None => {
+                    match late.remove(&news.index).or_else(|| self.take_open(job, news.index)) {
+                        Some(call) => (call.input, call.failures, call.attempt),
+                        None => continue,
+                    }
+                }
             };
             let failed = !matches!(news.report, CallReport::Ended { outcome: Outcome::Done(_), .. });
             let slot_before = job.slot();
@@ -293,9 +371,18 @@ impl Grid {
             {
                 self.adjust_reservations(job, slot_before);
             }
+            if failed
+                && let CallReport::Ended { outcome, .. } = &news.report
+                && job.retries(outcome, failures)
+            {
+                let (index, attempt, failures) = (news.index, job.next_attempt(news.index, attempt), failures + 1);
+                job.retry(self.now, CallToRun { index, attempt, losses: 0, failures, input });
+                continue;
+            }
             job.call_ended(news.index, input.len(), failed);
             updates.push(CallUpdate { index: news.index, report: news.report });
         }
+        late.into_values().for_each(|call| job.requeue(call));
         self.tell_client(job, updates);
         if let Some(position) = position {
             self.settle_at(job, node, position);
@@ -353,29 +440,38 @@ impl Grid {
         self.actions.push(Action::ToNode(node, NodeCommand::StopJob(job.id)));
         let mut sent: Vec<_> = lease.sent.into_iter().collect();
         sent.sort_by_key(|(_, sent)| std::cmp::Reverse(sent.order));
-        for (index, SentCall { attempt, losses, input, .. }) in sent {
-            if let Some(input) = input {
-                job.reopen(CallToRun { index, attempt: attempt.next(), losses, input });
+        for (index, SentCall { attempt, losses, failures, input, .. }) in sent {
+            if let Some(input) = input
+                && !job.has_twin(index)
+            {
+                job.reopen(CallToRun { index, attempt: job.next_attempt(index, attempt), losses, failures, input });
             }
         }
         self.fill_all(job);
     }
 
-    /// A node gave calls back. None of them has used up an attempt: they have not begun, or it was the node that fell short.
+    /// A node gave calls back. None of them counts as a loss or a failure: they have not begun, or it was the node that fell short.
     fn calls_returned(&mut self, job: &mut Job, node: NodeId, returned: &CallsReturned) {
         let open = job.leases.change(node, |lease| {
             lease.recalling &= returned.reason != ReturnReason::GivenBack;
             let mut open = Vec::with_capacity(returned.calls.len());
             for (index, attempt) in &returned.calls {
-                if let Some(SentCall { attempt, losses, input: Some(input), .. }) = lease.remove(*index, *attempt) {
-                    open.push(CallToRun { index: *index, attempt, losses, input });
+                let removed = lease.remove(*index, *attempt);
+                if let Some(SentCall { attempt, losses, failures, input: Some(input), .. }) = removed {
+                    open.push(CallToRun { index: *index, attempt, losses, failures, input });
                 }
             }
             open
         });
         let Some(open) = open else { return };
         // From the back, so that the queue ends up in order.
-        open.into_iter().rev().for_each(|call| job.requeue(call));
+        for call in open.into_iter().rev() {
+            if !job.has_twin(call.index) {
+                // Under a new number: the node may say once more, to another scheduler, that it gave the old one back.
+                let attempt = job.next_attempt(call.index, call.attempt);
+                job.requeue(CallToRun { attempt, ..call });
+            }
+        }
         if returned.reason == ReturnReason::MemoryShort {
             let before = job.slot();
             job.reserve_all();
@@ -401,10 +497,16 @@ impl Grid {
         // From the back, so that the queue ends up in order.
         for (position, (index, sent)) in lost.into_iter().enumerate().rev() {
             let Some(input) = sent.input else { continue };
+            if job.has_twin(index) {
+                job.expect_late_news(index);
+                continue;
+            }
             let losses = sent.losses + u32::from((position as u64) < begun);
             if losses < LOSSES_MAX {
                 self.requeued += 1;
-                job.reopen(CallToRun { index, attempt: sent.attempt.next(), losses, input });
+                job.requeued += 1;
+                let (attempt, failures) = (job.next_attempt(index, sent.attempt), sent.failures);
+                job.reopen(CallToRun { index, attempt, losses, failures, input });
                 continue;
             }
             job.call_ended(index, input.len(), true);
@@ -501,6 +603,9 @@ impl Grid {
 
     fn waiting_reason(&self, job: &Job) -> String {
         let slot = job.slot();
+        if job.waits_for_nodes.is_some() {
+            return "the scheduler was gone; nodes that still run its calls have a moment to say so".to_owned();
+        }
         let cpus = |resources: Resources| resources.cpu_millis as f64 / 1000.0;
         let mib = |resources: Resources| resources.memory_bytes >> 20;
         let Some(largest) = self.capacity.largest else {
@@ -533,6 +638,14 @@ impl Grid {
     /// Gives everything back that the job has, and tells its nodes.
     fn stop_job(&mut self, job: Box<Job>) {
         self.wishing.remove(&job.id);
+        if self.ended_in_order.len() == ENDED_JOBS_MAX
+            && let Some(oldest) = self.ended_in_order.pop_front()
+        {
+            self.ended.remove(&oldest);
+        }
+        self.ended.insert(job.id);
+        self.ended_in_order.push_back(job.id);
+        self.end_claims(job.id);
         // What was being freed for it is anyone's.
         self.look_everywhere = true;
         for (id, lease) in job.leases.iter() {

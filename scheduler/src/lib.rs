@@ -14,7 +14,11 @@ mod driver;
 pub mod grid;
 mod metrics;
 mod service;
+mod storage;
+mod store;
 
 pub use components::Components;
 pub use metrics::Metrics;
 pub use service::{ServeConfig, ServeError, serve};
+pub use storage::Storage;
+pub use store::{StoreConfig, StoreError};

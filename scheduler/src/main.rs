@@ -11,7 +11,7 @@ use anyhow::Context;
 use burla_daemon::config::{print_default, refuse};
 use burla_daemon::http::{self, Readiness};
 use burla_daemon::{logging, signals};
-use burla_scheduler::{Components, Metrics, ServeConfig, serve};
+use burla_scheduler::{Components, Metrics, ServeConfig, Storage, serve};
 use clap::Parser;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -53,12 +53,14 @@ fn prepare(settings: Settings) -> anyhow::Result<Config> {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
-    let Config { listen, data_dir, http, drain_time, .. } = config;
+    let Config { listen, data_dir, http, drain_time, client_grace, store, .. } = config;
     let metrics = Arc::new(Metrics::default());
     let mut registry = Registry::default();
     metrics.register(&mut registry);
     let components = Components::open(&data_dir, Arc::clone(&metrics))
         .with_context(|| format!("cannot keep components in {}", data_dir.display()))?;
+    let storage =
+        Storage::in_folder(&data_dir, store).await.with_context(|| format!("cannot keep jobs in {}", data_dir.display()))?;
     let signal = signals::shutdown().context("cannot listen for signals")?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let operators = match http {
@@ -79,7 +81,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
             let _ = served.await;
         }))
     });
-    serve(listener, components, ServeConfig { drain_time }, metrics, shutdown).await?;
+    serve(listener, components, storage, ServeConfig { drain_time, client_grace }, metrics, shutdown).await?;
     drop(serving);
     if let Some(operators) = operators {
         operators.await?;

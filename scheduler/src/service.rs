@@ -1,7 +1,10 @@
 //! The scheduler on the network: one gRPC server for clients and nodes.
 
 mod client_api;
+mod follow;
+mod map;
 mod node_api;
+mod submit;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -24,7 +27,10 @@ use tonic::transport::server::TcpIncoming;
 use crate::components::Components;
 use crate::driver::Driver;
 use crate::metrics::Metrics;
+use crate::storage::Storage;
+use crate::store::StoreError;
 use client_api::ClientService;
+pub(crate) use client_api::job_spec;
 use node_api::NodeService;
 
 /// How long the last words of a shutdown may take to reach everyone, where the drain time is less: a client that reads slowly may
@@ -37,6 +43,9 @@ pub enum ServeError {
     /// Its server failed.
     #[error("the scheduler's server failed")]
     Server(#[from] tonic::transport::Error),
+    /// What jobs it keeps cannot be kept any more.
+    #[error("the scheduler cannot keep jobs any more")]
+    Store(#[from] StoreError),
     /// A bug. Without its driver a scheduler only looks alive.
     #[error("the scheduler's driver panicked")]
     DriverPanicked,
@@ -47,6 +56,8 @@ pub enum ServeError {
 pub struct ServeConfig {
     /// How long jobs that are open may go on after the shutdown was asked for.
     pub drain_time: Duration,
+    /// How long an attached job goes on without its client.
+    pub client_grace: Duration,
 }
 
 /// Serves a grid on `listener` until `shutdown`. From then on no job is opened, and those that are may go on for the drain time;
@@ -54,15 +65,19 @@ pub struct ServeConfig {
 pub async fn serve(
     listener: TcpListener,
     components: Components,
+    storage: Storage,
     config: ServeConfig,
     metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let components = Arc::new(components);
-    let (driver, handle) = Driver::new(metrics);
+    let Storage { store, writer, restored, is_durable } = storage;
+    let openings = u32::try_from(writer.epoch).unwrap_or(u32::MAX);
+    let (driver, handle) = Driver::new(Arc::clone(&store), restored, openings, config.client_grace, metrics);
+    let mut writer = tokio::spawn(writer.run());
     let driver = tokio::spawn(driver.run());
     let stop_driver = driver.abort_handle();
-    let clients = ClientApiServer::new(ClientService::new(handle.clone(), Arc::clone(&components)))
+    let clients = ClientApiServer::new(ClientService::new(handle.clone(), Arc::clone(&components), is_durable))
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let nodes = NodeApiServer::new(NodeService::new(handle.clone(), components))
@@ -98,10 +113,23 @@ pub async fn serve(
             _ => std::future::pending().await,
         }
     };
-    tokio::select! {
-        served = server => Ok(served?),
+    let ended = tokio::select! {
+        served = server => served.map_err(ServeError::from),
         () = drained => Ok(()),
         () = driver_ended => Err(ServeError::DriverPanicked),
+        // Before it was told to: what is done from here on would not be kept.
+        written = &mut writer => return written_to_end(written),
+    };
+    store.close();
+    ended.and(written_to_end(writer.await))
+}
+
+/// How the store's writer ended. One that was cut off by the runtime's end has nobody to tell.
+fn written_to_end(written: Result<Result<(), StoreError>, tokio::task::JoinError>) -> Result<(), ServeError> {
+    match written {
+        Ok(written) => Ok(written?),
+        Err(error) if error.is_panic() => Err(ServeError::DriverPanicked),
+        Err(_) => Ok(()),
     }
 }
 

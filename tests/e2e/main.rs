@@ -13,3 +13,4 @@ mod protocol;
 mod sandbox;
 mod sharing;
 mod streams;
+mod survival;

@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use burla::{Error, Grid, remote_parallel_map};
+use burla::{Grid, remote_parallel_map};
 use burla_test_guests::{behaviour, typed};
 use burla_tests::{LocalGrid, Proxy, guests, until};
-use burla_types::GridError;
 use rustix::process::Signal;
 
 #[test]
@@ -83,19 +82,21 @@ fn calls_that_take_too_long_for_a_node_that_leaves_run_elsewhere() {
 }
 
 #[test]
-fn a_scheduler_that_is_asked_to_end_lets_jobs_end_and_takes_no_more() {
-    let LocalGrid { scheduler, nodes, folder, grid } = LocalGrid::start(1);
+fn a_scheduler_that_is_asked_to_end_lets_jobs_end_and_new_ones_wait_for_the_next() {
+    let mut local = LocalGrid::start(1);
+    let grid = local.grid.clone();
     let on = grid.clone();
     let job = std::thread::spawn(move || remote_parallel_map(behaviour::sleeps, [5000; 2]).grid(&on).run());
     until("it runs", || grid.nodes().unwrap()[0].running == 2);
-    scheduler.signal(Signal::TERM);
-    scheduler.wait_for("no more jobs are taken");
-    let refused = remote_parallel_map(typed::doubles, [1]).grid(&grid).run().unwrap_err();
-    assert!(matches!(refused, Error::Grid(GridError::ShuttingDown)), "{refused:?}");
+    local.scheduler.signal(Signal::TERM);
+    local.scheduler.wait_for("no more jobs are taken");
+    let on = grid.clone();
+    let next = std::thread::spawn(move || remote_parallel_map(typed::doubles, [1]).grid(&on).run());
     assert_eq!(job.join().unwrap().unwrap().len(), 2);
-    assert!(scheduler.wait());
-    nodes[0].wait_for("trying again");
-    drop(folder);
+    assert!(local.scheduler.has_ended_well());
+    local.start_scheduler(&[]);
+    assert_eq!(next.join().unwrap().unwrap(), [2]);
+    local.nodes[0].wait_for("trying again");
 }
 
 #[test]
@@ -105,14 +106,13 @@ fn the_next_job_works_after_a_connection_was_cut() {
     let through = Grid::at(proxy.url()).unwrap();
     let doubles = || remote_parallel_map(typed::doubles, [4]).grid(&through).run();
     assert_eq!(doubles().unwrap(), [8]);
-    let mut outputs = remote_parallel_map(behaviour::sleeps, [0, 60_000]).grid(&through).generator().unwrap();
-    // Before the scheduler has answered, a job is sent again over a new connection.
+    let mut outputs = remote_parallel_map(behaviour::sleeps, [0, 1000]).grid(&through).generator().unwrap();
     outputs.next().unwrap().unwrap();
     proxy.cut();
-    let lost = outputs.next().unwrap().unwrap_err();
-    assert!(matches!(lost, Error::ConnectionLost { .. }), "{lost:?}");
     assert_eq!(doubles().unwrap(), [8]);
-    until("the lost job is gone", || grid.grid.jobs().unwrap().is_empty());
+    assert!(outputs.next().unwrap().is_ok(), "it goes on over another");
+    assert!(outputs.next().is_none());
+    until("nothing is left of them", || grid.grid.jobs().unwrap().is_empty());
 }
 
 #[test]

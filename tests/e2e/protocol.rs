@@ -1,6 +1,7 @@
 //! What a scheduler answers to clients and nodes that are not ours, or not of its version.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use burla_proto::convert::{self, CallReport, Work};
 use burla_proto::v1::client_api_client::ClientApiClient;
@@ -34,7 +35,15 @@ fn open(function: &str, digest: Digest) -> v1::OpenJob {
         memory_bytes: None,
         max_parallelism: None,
         name: "test".to_owned(),
+        job_id: Bytes::copy_from_slice(&new_id()),
+        ..v1::OpenJob::default()
     }
+}
+
+/// An id that no job of these tests has.
+fn new_id() -> [u8; 16] {
+    static JOBS: AtomicU8 = AtomicU8::new(0);
+    [JOBS.fetch_add(1, Ordering::Relaxed); 16]
 }
 
 async fn upload(client: &mut ClientApiClient<Channel>, digest: Digest, bytes: &[u8]) -> Result<(), Status> {
@@ -59,7 +68,7 @@ async fn map(client: &mut ClientApiClient<Channel>, requests: Vec<Request>) -> R
 
 fn inputs(first_index: u64, inputs: &[&'static [u8]]) -> Request {
     let inputs = inputs.iter().map(|input| Bytes::from_static(input)).collect();
-    Request::Inputs(v1::InputBatch { first_index, inputs })
+    Request::Inputs(v1::InputBatch { first_index, inputs, ..v1::InputBatch::default() })
 }
 
 const CLOSED: Request = Request::InputsClosed(v1::InputsClosed {});
@@ -79,7 +88,7 @@ async fn another_version_is_refused_by_name() {
 
     let mut node = NodeApiClient::new(dial(&grid).await);
     let hello = v1::Hello { node: Some(theirs().into()), ..v1::Hello::default() };
-    let hello = v1::NodeMessage { message: Some(v1::node_message::Message::Hello(hello)) };
+    let hello = v1::NodeMessage { number: 0, message: Some(v1::node_message::Message::Hello(hello)) };
     let refused = node.session(tokio_stream::iter([hello])).await.unwrap_err();
     assert_eq!(status::from_status(&refused), Some(mismatch));
 }

@@ -4,6 +4,9 @@
 //! Nothing here sleeps in the hope that something is so by then: processes say when they are ready, or are asked again and again
 //! ([`until`]), and every wait has a deadline that fails loudly.
 
+pub mod rounds;
+pub mod survivor;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -85,7 +88,12 @@ impl Daemon {
 
     /// Waits for a line with `text` in it.
     pub fn wait_for(&self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        self.wait_within(text, PATIENCE)
+    }
+
+    /// Waits for a line with `text` in it, for so long at most.
+    pub fn wait_within(&self, text: &str, time: Duration) -> String {
+        let deadline = Instant::now() + time;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
@@ -108,6 +116,11 @@ impl Daemon {
 
     /// Ends it as a crash would.
     pub fn kill(mut self) {
+        self.crash();
+    }
+
+    /// Ends it as a crash would, and keeps what it has logged.
+    pub fn crash(&mut self) {
         self.child.kill().expect("the daemon can be killed");
         self.child.wait().expect("the daemon ends");
     }
@@ -119,6 +132,11 @@ impl Daemon {
 
     /// Waits until it has ended. Returns whether it ended well.
     pub fn wait(mut self) -> bool {
+        self.has_ended_well()
+    }
+
+    /// The same, and keeps what it has logged.
+    pub fn has_ended_well(&mut self) -> bool {
         self.child.wait().expect("the daemon ends").success()
     }
 
@@ -166,27 +184,58 @@ impl LocalGrid {
 
     /// Starts a scheduler alone, with more arguments.
     pub fn without_nodes_with(arguments: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder for the grid");
-        let scheduler = Daemon::start(
-            Command::new(binary("burla-scheduler"))
-                .args(["--listen", "127.0.0.1:0", "--data-dir"])
-                .arg(folder.path().join("scheduler"))
-                .args(arguments),
-        );
+        Self::in_folder(tempfile::tempdir().expect("a folder for the grid"), arguments)
+    }
+
+    /// The same in a folder that was prepared. The scheduler keeps its data in `scheduler/` there.
+    pub fn in_folder(folder: tempfile::TempDir, arguments: &[&str]) -> Self {
+        let scheduler = Daemon::start(&mut scheduler_command(folder.path(), "127.0.0.1:0", arguments));
         let line = scheduler.wait_for("listening on ");
         let url = line.rsplit(' ').next().expect("the line ends in the address").to_owned();
         Self { nodes: Vec::new(), scheduler, grid: burla::Grid::at(url).expect("the address is one"), folder }
     }
 
+    /// The scheduler's address, without `http://`.
+    pub fn address(&self) -> &str {
+        self.grid.url().strip_prefix("http://").expect("it is an address")
+    }
+
+    /// Where the scheduler keeps its data.
+    pub fn data(&self) -> PathBuf {
+        data_of(self.folder.path())
+    }
+
+    /// Ends the scheduler as a crash would, and starts another at its address and on its data. Returns when it listens.
+    pub fn restart_scheduler(&mut self, arguments: &[&str]) {
+        self.scheduler.crash();
+        self.start_scheduler(arguments);
+    }
+
+    /// Starts a scheduler at the address and on the data of the one before, which has ended. Returns when it listens.
+    pub fn start_scheduler(&mut self, arguments: &[&str]) {
+        self.scheduler = Daemon::start(&mut scheduler_command(self.folder.path(), self.address(), arguments));
+        self.scheduler.wait_for("listening on ");
+    }
+
+    /// Ends a node as a crash would, and starts another of its name in its place. Returns when that has joined.
+    pub fn restart_node(&mut self, number: usize, arguments: &[&str]) {
+        self.nodes[number].crash();
+        self.nodes[number] = self.start_node(number, arguments, &shared_compiled());
+    }
+
     /// Starts another node, and waits until it has joined. An argument that is given here replaces the usual one. It keeps compiled components where all tests do, so that each is
     /// compiled once.
     pub fn add_node(&mut self, arguments: &[&str]) {
-        self.add_node_with_data(arguments, &root().join("target/burla-tests"));
+        self.add_node_with_data(arguments, &shared_compiled());
     }
 
     /// Starts another node that keeps compiled components in `data_dir`.
     pub fn add_node_with_data(&mut self, arguments: &[&str], data_dir: &Path) {
-        let number = self.nodes.len();
+        let node = self.start_node(self.nodes.len(), arguments, data_dir);
+        self.nodes.push(node);
+    }
+
+    fn start_node(&self, number: usize, arguments: &[&str], data_dir: &Path) -> Daemon {
         std::fs::create_dir_all(self.sandboxes(number)).expect("a folder for sandboxes");
         let scheduler = if arguments.contains(&"--scheduler") { vec![] } else { vec!["--scheduler", self.grid.url()] };
         let node = Daemon::start(
@@ -199,13 +248,28 @@ impl LocalGrid {
                 .args(arguments),
         );
         node.wait_for("joined the grid");
-        self.nodes.push(node);
+        node
     }
 
     /// Where a node makes the directories of its calls.
     pub fn sandboxes(&self, number: usize) -> PathBuf {
         self.folder.path().join(format!("sandboxes-{number}"))
     }
+}
+
+fn scheduler_command(folder: &Path, listen: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary("burla-scheduler"));
+    command.args(["--listen", listen, "--data-dir"]).arg(data_of(folder)).args(arguments);
+    command
+}
+
+fn data_of(folder: &Path) -> PathBuf {
+    folder.join("scheduler")
+}
+
+/// Where the nodes of all tests keep compiled components.
+fn shared_compiled() -> PathBuf {
+    root().join("target/burla-tests")
 }
 
 /// Waits until something is so, by asking again and again.

@@ -56,9 +56,15 @@ pub enum GridError {
     /// Someone canceled the job, as with `cargo burla cancel`.
     #[error("the job was canceled by an operator of the grid")]
     Canceled,
-    /// No such job is open.
-    #[error("there is no open job {0}: `cargo burla jobs` lists those there are")]
+    /// No such job is open or kept.
+    #[error("there is no job {0}, or it has ended: `cargo burla jobs --ended` lists those that are known")]
     UnknownJob(JobId),
+    /// The scheduler cannot keep a job on its disk.
+    #[error("the grid cannot keep the job: {reason}")]
+    CannotKeep {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// The scheduler is going away.
     #[error("the scheduler is shutting down: try again when it is back")]
     ShuttingDown,

@@ -5,11 +5,11 @@ use std::fmt;
 use crate::VERSION;
 
 /// The oldest protocol that this version speaks.
-pub const PROTOCOL_MIN: u32 = 2;
+pub const PROTOCOL_MIN: u32 = 3;
 
 /// The newest protocol that this version speaks. It grows with every change of `proto/` that an older peer would not understand;
 /// versions of Burla that share one work together.
-pub const PROTOCOL_MAX: u32 = 2;
+pub const PROTOCOL_MAX: u32 = 3;
 
 /// A client, node or scheduler, as it introduces itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,37 +4,35 @@
 //! which is what functions take, and outputs become JSON again. Data goes to stdout; what calls print, and everything else for
 //! people, to stderr.
 
-mod json;
+mod detach;
+pub(super) mod json;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use burla::raw::{self, Options, RawCalls};
-use burla::{CallEnd, CallErrorKind, Grid, Limit, Stdout, Usage};
+use burla::{CallEnd, Grid, Stdout};
 use burla_types::LIMIT_PAYLOAD_BYTES_MAX;
 use bytes::Bytes;
 use futures_core::Stream;
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::outputs::{Input, Outputs, Source};
 use crate::cli::Map;
 use crate::error::CommandError;
 use crate::package::{Packaged, package};
 use crate::project::Project;
-use json::{error_object, from_json, output_object, to_json};
+use json::from_json;
 
 /// What the reader gathers before it passes lines on; less where there is no more to be read at once.
 const LINES_BYTES: usize = 64 << 10;
-
-/// Outputs that are gathered before they are written; less where the next is not there yet.
-const OUTPUT_BYTES: usize = 64 << 10;
 
 /// The longest line: the largest input, in a notation that takes more room than the one it travels in.
 const LINE_BYTES_MAX: u64 = 4 * LIMIT_PAYLOAD_BYTES_MAX as u64;
@@ -53,23 +51,16 @@ pub(super) fn map(arguments: &Map) -> Result<(), CommandError> {
     let component = component(arguments)?;
     let function = function(&component, &arguments.function)?;
     let lines = read_lines(arguments.inputs.as_deref())?;
+    let inputs = Rc::new(RefCell::new(Inputs::default()));
+    let source = Lines { lines, batch: Vec::new().into_iter(), inputs: Rc::clone(&inputs), index: 0 };
+    if arguments.detach {
+        return detach::detach(arguments, &component, &function, source);
+    }
     super::on_a_grid(|url| {
-        let inputs = Rc::new(RefCell::new(Inputs::default()));
-        let batch = Vec::new().into_iter();
-        let source = Lines { lines, batch, inputs: Rc::clone(&inputs), index: 0 };
-        let calls = raw::start(&component.path, &function, source, options(arguments, url)?).map_err(CommandError::Job)?;
-        let outputs = Outputs {
-            arguments,
-            inputs,
-            waiting: BTreeMap::new(),
-            next: 0,
-            ended: 0,
-            failed: 0,
-            bytes: 0,
-            unwritten: Vec::new(),
-            shares_terminal: io::stdout().is_terminal(),
-        };
-        match pollster::block_on(outputs.print(calls)) {
+        let options = options(arguments, Grid::at(url).map_err(CommandError::Job)?);
+        let calls = raw::start(&component.path, &function, source, options).map_err(CommandError::Job)?;
+        let printer = Printer { arguments, inputs, outputs: Outputs::new(&arguments.output) };
+        match pollster::block_on(printer.print(calls)) {
             // Whoever reads has what it wanted.
             Err(CommandError::File { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             printed => printed,
@@ -104,16 +95,16 @@ fn function(component: &Packaged, wanted: &str) -> Result<String, CommandError> 
     }
 }
 
-fn options(arguments: &Map, url: &str) -> Result<Options, CommandError> {
+fn options(arguments: &Map, grid: Grid) -> Options {
     let is_terminal = io::stderr().is_terminal();
     let prints = Stdout::to(move |_, _, line| {
         super::tell_plainly(&if is_terminal { Stdout::neutralised(line) } else { Cow::Borrowed(line) });
     });
-    Ok(Options {
+    Options {
         func_cpu: arguments.func_cpu,
         func_ram: arguments.func_ram,
         max_parallelism: arguments.max_parallelism,
-        grid: Some(Grid::at(url).map_err(CommandError::Job)?),
+        grid: Some(grid),
         name: arguments.name.clone(),
         env: arguments.env.iter().cloned().collect(),
         timeout: arguments.timeout,
@@ -121,8 +112,10 @@ fn options(arguments: &Map, url: &str) -> Result<Options, CommandError> {
         disk: arguments.disk,
         allow_network: arguments.allow_network.clone(),
         stdout: if arguments.discard_prints { Stdout::Discard } else { prints },
+        retries: arguments.retries,
+        retry_exceeded: arguments.retry_exceeded,
         spinner: arguments.spinner,
-    })
+    }
 }
 
 /// A line that was read, with its number from 1.
@@ -264,25 +257,20 @@ fn wait_for_reader<T>(context: &Context<'_>) -> Poll<T> {
     Poll::Pending
 }
 
-/// Outputs on their way to stdout.
-struct Outputs<'a> {
+/// Prints what a job's calls return, and tells of lines that are no inputs.
+struct Printer<'a> {
     arguments: &'a Map,
     inputs: Rc<RefCell<Inputs>>,
-    /// Those that wait for an earlier one, by the position of their line: what to print, if anything.
-    waiting: BTreeMap<u64, Option<Vec<u8>>>,
-    /// The position whose turn it is.
-    next: u64,
-    /// Calls that have ended.
-    ended: u64,
-    failed: u64,
-    /// Bytes of all outputs so far.
-    bytes: u64,
-    unwritten: Vec<u8>,
-    /// Whether what is written appears where progress may be drawn.
-    shares_terminal: bool,
+    outputs: Outputs<'a>,
 }
 
-impl Outputs<'_> {
+impl Source for RawCalls<Lines> {
+    fn program_has_terminal(&self, has: bool) {
+        self.program_has_terminal(has);
+    }
+}
+
+impl Printer<'_> {
     /// Prints everything, and says what it took, however it ended.
     async fn print(mut self, mut calls: RawCalls<Lines>) -> Result<(), CommandError> {
         let printed = self.print_all(&mut calls).await;
@@ -290,8 +278,8 @@ impl Outputs<'_> {
         // With it, its progress goes from the terminal.
         drop(calls);
         // One that failed before any call has ended took nothing worth telling.
-        if self.arguments.usage && (printed.is_ok() || self.ended > 0) {
-            super::tell(&format!("{} calls took {}", self.ended, usage_text(&usage)));
+        if printed.is_ok() || self.outputs.ended() > 0 {
+            self.outputs.tell_usage(&usage);
         }
         printed
     }
@@ -304,35 +292,29 @@ impl Outputs<'_> {
             match next {
                 Next::Ended(end) => {
                     let Some(origin) = self.inputs.borrow_mut().calls.remove(&end.index) else { continue };
-                    self.ended += 1;
-                    let text = self.text(origin.line, end)?;
-                    self.keep(origin.position, text);
+                    self.outputs.take(Input::Line(origin.line), origin.position, end)?;
                 }
                 Next::Bad(origin, reason) => {
                     bad_lines += 1;
-                    let object = error_object(origin.line, "bad_line", &reason, &[], None);
+                    self.outputs.take_bad(Input::Line(origin.line), origin.position, &reason);
                     let error = CommandError::BadLine { line: origin.line, reason };
-                    if !self.arguments.keep_going {
-                        self.write(calls)?;
+                    if !self.arguments.output.keep_going {
+                        self.outputs.write(calls)?;
                         return Err(error);
                     }
                     error.tell();
-                    self.keep(origin.position, self.arguments.indexed.then_some(object));
                 }
                 Next::End => break,
             }
-            if self.unwritten.len() >= OUTPUT_BYTES {
-                self.write(calls)?;
-            }
-            if !self.arguments.as_finished {
-                let mean = self.bytes / self.ended.max(1);
-                let ahead_max = (WAITING_BYTES_MAX / mean.max(1)).clamp(AHEAD_MIN, AHEAD_MAX);
-                calls.hold_inputs(self.inputs.borrow().taken - self.next > ahead_max);
+            self.outputs.write_if_much(calls)?;
+            if !self.arguments.output.as_finished {
+                let ahead_max = (WAITING_BYTES_MAX / self.outputs.mean_bytes().max(1)).clamp(AHEAD_MIN, AHEAD_MAX);
+                calls.hold_inputs(self.inputs.borrow().taken - self.outputs.next() > ahead_max);
             }
         }
-        self.write(calls)?;
-        if self.failed > 0 || bad_lines > 0 {
-            return Err(CommandError::SomeFailed { failed: self.failed, bad_lines });
+        self.outputs.write(calls)?;
+        if self.outputs.failed() > 0 || bad_lines > 0 {
+            return Err(CommandError::SomeFailed { failed: self.outputs.failed(), bad_lines });
         }
         Ok(())
     }
@@ -356,77 +338,11 @@ impl Outputs<'_> {
             Poll::Ready(Some(Ok(end))) => Poll::Ready(Ok(Next::Ended(end))),
             Poll::Ready(Some(Err(error))) => Poll::Ready(Err(CommandError::Job(error))),
             Poll::Ready(None) => Poll::Ready(Ok(Next::End)),
-            Poll::Pending => match self.write(calls) {
+            Poll::Pending => match self.outputs.write(calls) {
                 Ok(()) => Poll::Pending,
                 Err(error) => Poll::Ready(Err(error)),
             },
         }
-    }
-
-    /// What to print for a call, if anything. A failure is reported, or is the end.
-    fn text(&mut self, line: u64, end: CallEnd<Bytes>) -> Result<Option<Vec<u8>>, CommandError> {
-        let usage = self.arguments.usage.then(|| usage_json(&end.usage));
-        let usage = usage.as_ref();
-        let (object, error) = match end.result {
-            Ok(output) => match to_json(&output) {
-                Ok(text) if self.arguments.indexed => return Ok(Some(output_object(line, &text, usage))),
-                Ok(text) => return Ok(Some(text)),
-                Err(reason) => (error_object(line, "not_json", &reason, &[], usage), CommandError::Output { line, reason }),
-            },
-            Err(source) => {
-                let object = error_object(line, kind(source.kind), &source.message, &source.causes, usage);
-                (object, CommandError::CallFailed { line, source: Box::new(source) })
-            }
-        };
-        self.failed += 1;
-        if !self.arguments.keep_going {
-            return Err(error);
-        }
-        error.tell();
-        Ok(self.arguments.indexed.then_some(object))
-    }
-
-    /// Prints it when its turn has come, and those that waited for it.
-    fn keep(&mut self, position: u64, text: Option<Vec<u8>>) {
-        self.bytes += text.as_ref().map_or(0, Vec::len) as u64;
-        if self.arguments.as_finished {
-            self.print_line(text);
-            return;
-        }
-        self.waiting.insert(position, text);
-        while let Some(text) = self.waiting.remove(&self.next) {
-            self.next += 1;
-            self.print_line(text);
-        }
-    }
-
-    fn print_line(&mut self, text: Option<Vec<u8>>) {
-        if let Some(text) = text {
-            self.unwritten.extend_from_slice(&text);
-            self.unwritten.push(b'\n');
-        }
-    }
-
-    fn write(&mut self, calls: &RawCalls<Lines>) -> Result<(), CommandError> {
-        if self.unwritten.is_empty() {
-            return Ok(());
-        }
-        if self.shares_terminal {
-            calls.program_has_terminal(true);
-        }
-        let mut stdout = io::stdout().lock();
-        let written = if self.shares_terminal {
-            // JSON escapes control characters of ASCII only.
-            stdout.write_all(Stdout::neutralised(&String::from_utf8_lossy(&self.unwritten)).as_bytes())
-        } else {
-            stdout.write_all(&self.unwritten)
-        };
-        let written = written.and_then(|()| stdout.flush());
-        if self.shares_terminal {
-            calls.program_has_terminal(false);
-        }
-        self.unwritten.clear();
-        written.map_err(|source| CommandError::File { act: "write", path: PathBuf::from("stdout"), source })
     }
 }
 
@@ -438,45 +354,6 @@ enum Next {
     Bad(Origin, String),
     /// Every call has ended.
     End,
-}
-
-fn usage_json(usage: &Usage) -> Value {
-    json!({
-        "fuel": usage.fuel,
-        "seconds": usage.wall_time.as_secs_f64(),
-        "memory_bytes_peak": usage.memory_bytes_peak,
-        "disk_bytes_written": usage.disk_bytes_written,
-    })
-}
-
-fn usage_text(usage: &Usage) -> String {
-    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-    format!(
-        "{:.3} s and {} units of fuel; the largest had {:.1} MiB of memory; {:.1} MiB were written to files",
-        usage.wall_time.as_secs_f64(),
-        usage.fuel,
-        mib(usage.memory_bytes_peak),
-        mib(usage.disk_bytes_written)
-    )
-}
-
-/// What scripts tell failures apart by.
-fn kind(kind: CallErrorKind) -> &'static str {
-    match kind {
-        CallErrorKind::Failed => "failed",
-        CallErrorKind::Panicked => "panicked",
-        CallErrorKind::Trapped => "trapped",
-        CallErrorKind::Exceeded(Limit::Memory) => "exceeded_func_ram",
-        CallErrorKind::Exceeded(Limit::Fuel) => "exceeded_fuel",
-        CallErrorKind::Exceeded(Limit::WallTime) => "exceeded_timeout",
-        CallErrorKind::Exceeded(Limit::OutputSize) => "exceeded_output_size",
-        CallErrorKind::Exceeded(Limit::OpenFiles) => "exceeded_open_files",
-        CallErrorKind::Exceeded(Limit::Handles) => "exceeded_handles",
-        CallErrorKind::Exceeded(Limit::HostCall) => "exceeded_host_call",
-        CallErrorKind::Refused => "refused",
-        CallErrorKind::Lost => "lost",
-        _ => "other",
-    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,22 @@
 //! `cargo burla up`: a grid of this machine that stays until it is told to go.
 
-use burla::local_grid::Announcement;
+use burla::local_grid::{AnnounceError, Announcement};
 use burla_daemon::signals;
 use burla_host::machine;
 use burla_types::Resources;
 
 use crate::cli::Up;
-use crate::embedded::EmbeddedGrid;
+use crate::embedded::{EmbeddedGrid, Keeps};
 use crate::error::CommandError;
 
 pub(super) fn up(arguments: &Up) -> Result<(), CommandError> {
     if !arguments.listen.ip().is_loopback() {
         let reason = "it is for programs of this machine; for others, start `burla-scheduler` and `burla-node`";
         return Err(CommandError::Grid(anyhow::anyhow!("refusing to listen on {}: {reason}", arguments.listen)));
+    }
+    // Its data would be found to be in use, too, and that says less.
+    if let Some(address) = burla::local_grid::find() {
+        return Err(CommandError::Grid(AnnounceError::Running { address: Some(address) }.into()));
     }
     let detected = machine::capacity();
     let capacity = Resources {
@@ -23,7 +27,7 @@ pub(super) fn up(arguments: &Up) -> Result<(), CommandError> {
     let runtime = runtime.map_err(|error| CommandError::Grid(error.into()))?;
     runtime.block_on(async {
         let shutdown = signals::shutdown().map_err(|error| CommandError::Grid(error.into()))?;
-        let mut grid = EmbeddedGrid::start(arguments.listen, capacity).await.map_err(CommandError::Grid)?;
+        let mut grid = EmbeddedGrid::start(arguments.listen, capacity, Keeps::Jobs).await.map_err(CommandError::Grid)?;
         let stayed = tokio::select! {
             stayed = stay(&mut grid, capacity) => stayed,
             () = shutdown => Ok(()),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// The code for all of `burla.v1`; `proto` is the folder that has `burla/v1`.
 pub fn generate(proto: &Path) -> Result<String, Box<dyn std::error::Error>> {
-    let files = ["client_api", "node_api", "types"].map(|name| format!("burla/v1/{name}.proto"));
+    let files = ["client_api", "ledger", "node_api", "types"].map(|name| format!("burla/v1/{name}.proto"));
     let descriptors = protox::compile(files, [proto])?;
     let fresh = tempfile::tempdir()?;
     tonic_prost_build::configure()

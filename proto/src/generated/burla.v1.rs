@@ -73,7 +73,7 @@ pub struct Resources {
 pub struct CallEvent {
     #[prost(uint64, tag = "1")]
     pub index: u64,
-    /// Which try it was; set between node and scheduler only.
+    /// Which try it was. Clients do not need it.
     #[prost(uint32, tag = "2")]
     pub attempt: u32,
     /// With an outcome: what the call took.
@@ -116,6 +116,10 @@ pub struct Printed {
     pub stderr: bool,
     #[prost(bytes = "bytes", tag = "2")]
     pub data: ::prost::bytes::Bytes,
+    /// How many lines this attempt wrote to this stream before these. A call that is tried again prints again; each line is shown
+    /// once, by whichever attempt comes to it first.
+    #[prost(uint64, tag = "3")]
+    pub first_line: u64,
 }
 /// An outcome that is not an output.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -191,7 +195,10 @@ pub mod failure {
 /// Travels in the details of a gRPC status, so that the other side has the same error and not only its text.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GridErrorDetail {
-    #[prost(oneof = "grid_error_detail::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(
+        oneof = "grid_error_detail::Kind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"
+    )]
     pub kind: ::core::option::Option<grid_error_detail::Kind>,
 }
 /// Nested message and enum types in `GridErrorDetail`.
@@ -246,6 +253,11 @@ pub mod grid_error_detail {
         #[prost(bytes = "bytes", tag = "1")]
         pub job_id: ::prost::bytes::Bytes,
     }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct CannotKeep {
+        #[prost(string, tag = "1")]
+        pub reason: ::prost::alloc::string::String,
+    }
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Kind {
         #[prost(message, tag = "1")]
@@ -268,6 +280,8 @@ pub mod grid_error_detail {
         UnknownJob(UnknownJob),
         #[prost(message, tag = "10")]
         RefusedByPolicy(RefusedByPolicy),
+        #[prost(message, tag = "11")]
+        CannotKeep(CannotKeep),
     }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -330,7 +344,7 @@ pub struct OfferComponentResponse {
 pub struct UploadComponentResponse {}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MapRequest {
-    #[prost(oneof = "map_request::Request", tags = "1, 2, 3")]
+    #[prost(oneof = "map_request::Request", tags = "1, 2, 3, 4, 5")]
     pub request: ::core::option::Option<map_request::Request>,
 }
 /// Nested message and enum types in `MapRequest`.
@@ -340,12 +354,18 @@ pub mod map_request {
         /// First, once.
         #[prost(message, tag = "1")]
         Open(super::OpenJob),
-        /// Then any number of these, in input order and without gaps.
+        /// Then any number of these, in input order and without gaps; of a job that is opened again, first those that are left.
         #[prost(message, tag = "2")]
         Inputs(super::InputBatch),
-        /// Last: there are no more.
+        /// There are no more.
         #[prost(message, tag = "3")]
         InputsClosed(super::InputsClosed),
+        /// How much of what it was told the client has.
+        #[prost(message, tag = "4")]
+        Taken(super::Taken),
+        /// The client wants no more of it: the job is over.
+        #[prost(message, tag = "5")]
+        Abandon(super::Abandon),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -365,14 +385,64 @@ pub struct OpenJob {
     /// For people to recognise it by.
     #[prost(string, tag = "6")]
     pub name: ::prost::alloc::string::String,
+    /// Chosen by the client, so that what is asked twice happens once. 16 bytes.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub job_id: ::prost::bytes::Bytes,
+    /// Set where the client has opened the job before.
+    #[prost(message, optional, tag = "8")]
+    pub resume: ::core::option::Option<open_job::Resume>,
+    /// How often a call is run again that failed, panicked or trapped.
+    #[prost(uint32, tag = "9")]
+    pub retries: u32,
+    /// Whether one that exceeded a limit is, too.
+    #[prost(bool, tag = "10")]
+    pub retries_exceeded: bool,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+/// Nested message and enum types in `OpenJob`.
+pub mod open_job {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Resume {
+        /// Call events of the job that the client has.
+        #[prost(uint64, tag = "1")]
+        pub events_taken: u64,
+        /// How often the job was opened before, as the client counts.
+        #[prost(uint32, tag = "2")]
+        pub openings: u32,
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct InputBatch {
     #[prost(uint64, tag = "1")]
     pub first_index: u64,
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub inputs: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Their indices, ascending, where they are not consecutive: what is left of a job that is opened again.
+    #[prost(uint64, repeated, tag = "3")]
+    pub indices: ::prost::alloc::vec::Vec<u64>,
+    /// What the client has shown of these calls already.
+    #[prost(message, repeated, tag = "4")]
+    pub shown: ::prost::alloc::vec::Vec<input_batch::LinesShown>,
 }
+/// Nested message and enum types in `InputBatch`.
+pub mod input_batch {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct LinesShown {
+        #[prost(uint64, tag = "1")]
+        pub index: u64,
+        #[prost(uint64, tag = "2")]
+        pub stdout: u64,
+        #[prost(uint64, tag = "3")]
+        pub stderr: u64,
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Taken {
+    /// Call events, since the job was first opened.
+    #[prost(uint64, tag = "1")]
+    pub events: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Abandon {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InputsClosed {}
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -401,6 +471,92 @@ pub mod map_response {
 pub struct JobOpened {
     #[prost(bytes = "bytes", tag = "1")]
     pub job_id: ::prost::bytes::Bytes,
+    /// The scheduler has the job: it was opened before.
+    #[prost(bool, tag = "2")]
+    pub resumed: bool,
+    /// The index after the last input that it has.
+    #[prost(uint64, tag = "3")]
+    pub next_index: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubmitJobResponse {
+    #[prost(oneof = "submit_job_response::Response", tags = "1, 2, 3")]
+    pub response: ::core::option::Option<submit_job_response::Response>,
+}
+/// Nested message and enum types in `SubmitJobResponse`.
+pub mod submit_job_response {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Response {
+        /// First, once.
+        #[prost(message, tag = "1")]
+        Opened(super::JobOpened),
+        #[prost(message, tag = "2")]
+        Kept(super::InputsKept),
+        /// Last: everything is kept, and the client may go.
+        #[prost(message, tag = "3")]
+        Submitted(super::Submitted),
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InputsKept {
+    /// All inputs before this index are on the grid's disk.
+    #[prost(uint64, tag = "1")]
+    pub next_index: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Submitted {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FollowJobRequest {
+    #[prost(message, optional, tag = "1")]
+    pub client: ::core::option::Option<Peer>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub job_id: ::prost::bytes::Bytes,
+    /// How calls ended, from the one of this number on; absent where nobody wants to know.
+    #[prost(uint64, optional, tag = "3")]
+    pub first_outcome: ::core::option::Option<u64>,
+    /// What calls printed, from the event of this number on; absent where nobody wants to know.
+    #[prost(uint64, optional, tag = "4")]
+    pub first_line_event: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FollowJobResponse {
+    #[prost(oneof = "follow_job_response::Response", tags = "1, 2, 3")]
+    pub response: ::core::option::Option<follow_job_response::Response>,
+}
+/// Nested message and enum types in `FollowJobResponse`.
+pub mod follow_job_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Response {
+        /// First, several times a second while it changes, and last, when it has ended.
+        #[prost(message, tag = "1")]
+        Job(super::Job),
+        /// How calls ended, in the order in which that was kept.
+        #[prost(message, tag = "2")]
+        Outcomes(super::KeptEvents),
+        /// What calls printed, in the order in which that was kept.
+        #[prost(message, tag = "3")]
+        Lines(super::KeptEvents),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KeptEvents {
+    /// The number of the first, from 0.
+    #[prost(uint64, tag = "1")]
+    pub first: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub events: ::prost::alloc::vec::Vec<CallEvent>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetJobRequest {
+    #[prost(message, optional, tag = "1")]
+    pub client: ::core::option::Option<Peer>,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub job_id: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetJobResponse {
+    #[prost(message, optional, tag = "1")]
+    pub job: ::core::option::Option<Job>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CallEvents {
@@ -462,46 +618,127 @@ pub mod list_nodes_response {
 pub struct ListJobsRequest {
     #[prost(message, optional, tag = "1")]
     pub client: ::core::option::Option<Peer>,
+    /// Those that have ended, too.
+    #[prost(bool, tag = "2")]
+    pub ended: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListJobsResponse {
     #[prost(message, repeated, tag = "1")]
-    pub jobs: ::prost::alloc::vec::Vec<list_jobs_response::Job>,
+    pub jobs: ::prost::alloc::vec::Vec<Job>,
 }
-/// Nested message and enum types in `ListJobsResponse`.
-pub mod list_jobs_response {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-    pub struct Job {
-        #[prost(bytes = "bytes", tag = "1")]
-        pub job_id: ::prost::bytes::Bytes,
-        #[prost(string, tag = "2")]
-        pub name: ::prost::alloc::string::String,
-        #[prost(string, tag = "3")]
-        pub function: ::prost::alloc::string::String,
-        /// Calls that have ended, and of those the ones that are not done.
-        #[prost(uint64, tag = "4")]
-        pub calls_ended: u64,
-        #[prost(uint64, tag = "5")]
-        pub calls_failed: u64,
-        /// Calls that run.
-        #[prost(uint64, tag = "6")]
-        pub running: u64,
-        /// Inputs that the scheduler has been given, and whether there are more to come.
-        #[prost(uint64, tag = "7")]
-        pub inputs: u64,
-        #[prost(bool, tag = "8")]
-        pub inputs_closed: bool,
-        /// What the job waits for; empty when it does not.
-        #[prost(string, tag = "9")]
-        pub waiting: ::prost::alloc::string::String,
-        #[prost(uint64, tag = "10")]
-        pub opened_ms_ago: u64,
-        /// What one of its calls occupies.
-        #[prost(message, optional, tag = "11")]
-        pub slot: ::core::option::Option<super::Resources>,
-        /// What its calls that have ended took together.
-        #[prost(message, optional, tag = "12")]
-        pub usage: ::core::option::Option<super::Usage>,
+/// A job at a moment, or as it was when it ended.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Job {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub job_id: ::prost::bytes::Bytes,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub function: ::prost::alloc::string::String,
+    /// Calls that have ended, and of those the ones that are not done.
+    #[prost(uint64, tag = "4")]
+    pub calls_ended: u64,
+    #[prost(uint64, tag = "5")]
+    pub calls_failed: u64,
+    /// Calls that run.
+    #[prost(uint64, tag = "6")]
+    pub running: u64,
+    /// Inputs that the scheduler has been given, and whether there are more to come.
+    #[prost(uint64, tag = "7")]
+    pub inputs: u64,
+    #[prost(bool, tag = "8")]
+    pub inputs_closed: bool,
+    /// What the job waits for; empty when it does not.
+    #[prost(string, tag = "9")]
+    pub waiting: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "10")]
+    pub opened_ms_ago: u64,
+    /// What one of its calls occupies.
+    #[prost(message, optional, tag = "11")]
+    pub slot: ::core::option::Option<Resources>,
+    /// What its calls that have ended took together.
+    #[prost(message, optional, tag = "12")]
+    pub usage: ::core::option::Option<Usage>,
+    #[prost(enumeration = "job::State", tag = "13")]
+    pub state: i32,
+    /// Why, where it failed or was canceled.
+    #[prost(string, tag = "14")]
+    pub error: ::prost::alloc::string::String,
+    /// Since when it has been over.
+    #[prost(uint64, optional, tag = "15")]
+    pub ended_ms_ago: ::core::option::Option<u64>,
+    /// The grid keeps it, whether a client is there or not.
+    #[prost(bool, tag = "16")]
+    pub detached: bool,
+    /// How many of its calls ended in which other way than done: failed, panicked, trapped, exceeded, refused, lost.
+    #[prost(map = "string, uint64", tag = "17")]
+    pub failures: ::std::collections::HashMap<::prost::alloc::string::String, u64>,
+    /// Names of nodes that told how calls of it ended, at most 64.
+    #[prost(string, repeated, tag = "18")]
+    pub nodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Tries that were made again: of calls that failed, and of calls that were lost.
+    #[prost(uint64, tag = "19")]
+    pub retried: u64,
+    #[prost(uint64, tag = "20")]
+    pub requeued: u64,
+    /// How calls ended and what they printed is not kept any more.
+    #[prost(bool, tag = "21")]
+    pub expired: bool,
+    /// What it was opened with. Its environment has names and no values.
+    #[prost(message, optional, tag = "22")]
+    pub options: ::core::option::Option<OpenJob>,
+}
+/// Nested message and enum types in `Job`.
+pub mod job {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum State {
+        Unspecified = 0,
+        Open = 1,
+        Finished = 2,
+        Canceled = 3,
+        Failed = 4,
+        /// Its client went away.
+        Abandoned = 5,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATE_UNSPECIFIED",
+                Self::Open => "STATE_OPEN",
+                Self::Finished => "STATE_FINISHED",
+                Self::Canceled => "STATE_CANCELED",
+                Self::Failed => "STATE_FAILED",
+                Self::Abandoned => "STATE_ABANDONED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "STATE_OPEN" => Some(Self::Open),
+                "STATE_FINISHED" => Some(Self::Finished),
+                "STATE_CANCELED" => Some(Self::Canceled),
+                "STATE_FAILED" => Some(Self::Failed),
+                "STATE_ABANDONED" => Some(Self::Abandoned),
+                _ => None,
+            }
+        }
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -644,9 +881,13 @@ pub mod client_api_client {
                 .insert(GrpcMethod::new("burla.v1.ClientApi", "UploadComponent"));
             self.inner.client_streaming(req, path, codec).await
         }
-        /// One job: the client opens it, streams its inputs and closes them; the scheduler streams what happens to its calls.
-        /// It is one stream and not a call to submit and another to collect, so that a client that goes away ends its job by that
-        /// alone, and so that HTTP/2 holds back a client that is faster than the grid, and a grid that is faster than the client.
+        /// An attached job: the client opens it, streams its inputs and closes them; the scheduler streams what happens to its calls.
+        /// It is one stream and not a call to submit and another to collect, so that HTTP/2 holds back a client that is faster than the
+        /// grid, and a grid that is faster than the client.
+        ///
+        /// Nothing of it is on a disk: the client keeps every input until it knows how the call ended. When the connection breaks, the
+        /// client opens the job again under the same id. A scheduler that still has it goes on where it was; one that does not is given
+        /// what is left. A stream that ends after `Abandon` ends the job; one that breaks leaves it open for a grace time.
         pub async fn map(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::MapRequest>,
@@ -667,6 +908,58 @@ pub mod client_api_client {
             let mut req = request.into_streaming_request();
             req.extensions_mut().insert(GrpcMethod::new("burla.v1.ClientApi", "Map"));
             self.inner.streaming(req, path, codec).await
+        }
+        /// A detached job: the grid keeps it on its disk, from when it is told so. Opening it again under the same id goes on with the
+        /// inputs after those that are kept.
+        pub async fn submit_job(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::MapRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::SubmitJobResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/burla.v1.ClientApi/SubmitJob",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("burla.v1.ClientApi", "SubmitJob"));
+            self.inner.streaming(req, path, codec).await
+        }
+        /// What a detached job's calls printed and how they ended, from anywhere in it, in the order in which the grid keeps it, until
+        /// the job has ended. Any number of clients, at any time, as long as the job is kept.
+        pub async fn follow_job(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FollowJobRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::FollowJobResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/burla.v1.ClientApi/FollowJob",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("burla.v1.ClientApi", "FollowJob"));
+            self.inner.server_streaming(req, path, codec).await
         }
         /// The nodes of the grid at this moment.
         pub async fn list_nodes(
@@ -693,7 +986,7 @@ pub mod client_api_client {
                 .insert(GrpcMethod::new("burla.v1.ClientApi", "ListNodes"));
             self.inner.unary(req, path, codec).await
         }
-        /// The jobs that are open at this moment.
+        /// The jobs that are open at this moment, and those that have ended, as far as they are kept.
         pub async fn list_jobs(
             &mut self,
             request: impl tonic::IntoRequest<super::ListJobsRequest>,
@@ -716,6 +1009,27 @@ pub mod client_api_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("burla.v1.ClientApi", "ListJobs"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// One job.
+        pub async fn get_job(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetJobRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetJobResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/burla.v1.ClientApi/GetJob",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("burla.v1.ClientApi", "GetJob"));
             self.inner.unary(req, path, codec).await
         }
         /// Ends a job. Its client is told that it was canceled.
@@ -780,13 +1094,41 @@ pub mod client_api_server {
             >
             + std::marker::Send
             + 'static;
-        /// One job: the client opens it, streams its inputs and closes them; the scheduler streams what happens to its calls.
-        /// It is one stream and not a call to submit and another to collect, so that a client that goes away ends its job by that
-        /// alone, and so that HTTP/2 holds back a client that is faster than the grid, and a grid that is faster than the client.
+        /// An attached job: the client opens it, streams its inputs and closes them; the scheduler streams what happens to its calls.
+        /// It is one stream and not a call to submit and another to collect, so that HTTP/2 holds back a client that is faster than the
+        /// grid, and a grid that is faster than the client.
+        ///
+        /// Nothing of it is on a disk: the client keeps every input until it knows how the call ended. When the connection breaks, the
+        /// client opens the job again under the same id. A scheduler that still has it goes on where it was; one that does not is given
+        /// what is left. A stream that ends after `Abandon` ends the job; one that breaks leaves it open for a grace time.
         async fn map(
             &self,
             request: tonic::Request<tonic::Streaming<super::MapRequest>>,
         ) -> std::result::Result<tonic::Response<Self::MapStream>, tonic::Status>;
+        /// Server streaming response type for the SubmitJob method.
+        type SubmitJobStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::SubmitJobResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// A detached job: the grid keeps it on its disk, from when it is told so. Opening it again under the same id goes on with the
+        /// inputs after those that are kept.
+        async fn submit_job(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::MapRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::SubmitJobStream>, tonic::Status>;
+        /// Server streaming response type for the FollowJob method.
+        type FollowJobStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::FollowJobResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// What a detached job's calls printed and how they ended, from anywhere in it, in the order in which the grid keeps it, until
+        /// the job has ended. Any number of clients, at any time, as long as the job is kept.
+        async fn follow_job(
+            &self,
+            request: tonic::Request<super::FollowJobRequest>,
+        ) -> std::result::Result<tonic::Response<Self::FollowJobStream>, tonic::Status>;
         /// The nodes of the grid at this moment.
         async fn list_nodes(
             &self,
@@ -795,7 +1137,7 @@ pub mod client_api_server {
             tonic::Response<super::ListNodesResponse>,
             tonic::Status,
         >;
-        /// The jobs that are open at this moment.
+        /// The jobs that are open at this moment, and those that have ended, as far as they are kept.
         async fn list_jobs(
             &self,
             request: tonic::Request<super::ListJobsRequest>,
@@ -803,6 +1145,11 @@ pub mod client_api_server {
             tonic::Response<super::ListJobsResponse>,
             tonic::Status,
         >;
+        /// One job.
+        async fn get_job(
+            &self,
+            request: tonic::Request<super::GetJobRequest>,
+        ) -> std::result::Result<tonic::Response<super::GetJobResponse>, tonic::Status>;
         /// Ends a job. Its client is told that it was canceled.
         async fn cancel_job(
             &self,
@@ -1025,6 +1372,96 @@ pub mod client_api_server {
                     };
                     Box::pin(fut)
                 }
+                "/burla.v1.ClientApi/SubmitJob" => {
+                    #[allow(non_camel_case_types)]
+                    struct SubmitJobSvc<T: ClientApi>(pub Arc<T>);
+                    impl<T: ClientApi> tonic::server::StreamingService<super::MapRequest>
+                    for SubmitJobSvc<T> {
+                        type Response = super::SubmitJobResponse;
+                        type ResponseStream = T::SubmitJobStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<tonic::Streaming<super::MapRequest>>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ClientApi>::submit_job(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SubmitJobSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/burla.v1.ClientApi/FollowJob" => {
+                    #[allow(non_camel_case_types)]
+                    struct FollowJobSvc<T: ClientApi>(pub Arc<T>);
+                    impl<
+                        T: ClientApi,
+                    > tonic::server::ServerStreamingService<super::FollowJobRequest>
+                    for FollowJobSvc<T> {
+                        type Response = super::FollowJobResponse;
+                        type ResponseStream = T::FollowJobStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FollowJobRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ClientApi>::follow_job(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FollowJobSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/burla.v1.ClientApi/ListNodes" => {
                     #[allow(non_camel_case_types)]
                     struct ListNodesSvc<T: ClientApi>(pub Arc<T>);
@@ -1100,6 +1537,49 @@ pub mod client_api_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListJobsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/burla.v1.ClientApi/GetJob" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetJobSvc<T: ClientApi>(pub Arc<T>);
+                    impl<T: ClientApi> tonic::server::UnaryService<super::GetJobRequest>
+                    for GetJobSvc<T> {
+                        type Response = super::GetJobResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetJobRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ClientApi>::get_job(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetJobSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -1200,8 +1680,154 @@ pub mod client_api_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// What a scheduler writes down of the jobs it keeps: one of these in each entry of its ledger, in order. They never leave the
+/// machine, but outlive the version that wrote them: fields are added and never given another meaning.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Record {
+    #[prost(oneof = "record::Record", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    pub record: ::core::option::Option<record::Record>,
+}
+/// Nested message and enum types in `Record`.
+pub mod record {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Record {
+        /// Another scheduler, or the same after a restart, has taken the log over.
+        #[prost(message, tag = "1")]
+        Epoch(super::Epoch),
+        #[prost(message, tag = "2")]
+        JobOpened(super::KeptJobOpened),
+        #[prost(message, tag = "3")]
+        Inputs(super::InputSegment),
+        #[prost(message, tag = "4")]
+        InputsClosed(super::KeptInputsClosed),
+        #[prost(message, tag = "5")]
+        Outcomes(super::EventSegment),
+        #[prost(message, tag = "6")]
+        Lines(super::EventSegment),
+        #[prost(message, tag = "7")]
+        JobEnded(super::KeptJobEnded),
+        /// Of this job, nothing but what is known of it is kept from here on.
+        #[prost(message, tag = "8")]
+        JobExpired(super::KeptJobExpired),
+        /// Of this job, nothing is kept from here on.
+        #[prost(message, tag = "9")]
+        JobForgotten(super::KeptJobForgotten),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Epoch {
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// The version of Burla that wrote what follows.
+    #[prost(string, tag = "2")]
+    pub version: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KeptJobOpened {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub job_id: ::prost::bytes::Bytes,
+    #[prost(message, optional, tag = "2")]
+    pub options: ::core::option::Option<OpenJob>,
+    #[prost(uint64, tag = "3")]
+    pub opened_unix_ms: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct InputSegment {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub job_id: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub first_index: u64,
+    #[prost(uint64, tag = "3")]
+    pub count: u64,
+    #[prost(message, optional, tag = "4")]
+    pub inputs: ::core::option::Option<Segment>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeptInputsClosed {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub job_id: ::prost::bytes::Bytes,
+}
+/// Events of calls, in order.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EventSegment {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub job_id: ::prost::bytes::Bytes,
+    /// The number of the first, from 0, among the outcomes or lines of the job.
+    #[prost(uint64, tag = "2")]
+    pub first: u64,
+    #[prost(uint64, tag = "3")]
+    pub count: u64,
+    /// Of outcomes: the indices, ascending within a segment or not, so that a reader need not read the events.
+    #[prost(uint64, repeated, tag = "4")]
+    pub indices: ::prost::alloc::vec::Vec<u64>,
+    #[prost(message, optional, tag = "5")]
+    pub events: ::core::option::Option<Segment>,
+    /// Of outcomes, what a scheduler that starts again would otherwise have to read them for: what the calls took together, how many
+    /// were not done and in which way (as in `Job`), and which nodes told of them, by name.
+    #[prost(message, optional, tag = "6")]
+    pub usage: ::core::option::Option<Usage>,
+    #[prost(map = "string, uint64", tag = "7")]
+    pub failures: ::std::collections::HashMap<::prost::alloc::string::String, u64>,
+    #[prost(string, repeated, tag = "8")]
+    pub nodes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// The bytes of a segment: here, or in a file that is named here.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Segment {
+    #[prost(oneof = "segment::Place", tags = "1, 2")]
+    pub place: ::core::option::Option<segment::Place>,
+}
+/// Nested message and enum types in `Segment`.
+pub mod segment {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Blob {
+        #[prost(string, tag = "1")]
+        pub name: ::prost::alloc::string::String,
+        #[prost(uint64, tag = "2")]
+        pub bytes: u64,
+        #[prost(uint32, tag = "3")]
+        pub crc32c: u32,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Place {
+        #[prost(bytes, tag = "1")]
+        Inline(::prost::bytes::Bytes),
+        #[prost(message, tag = "2")]
+        Blob(Blob),
+    }
+}
+/// What is in the bytes of a segment of inputs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Inputs {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub inputs: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KeptJobEnded {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub job_id: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub ended_unix_ms: u64,
+    /// The job as it was then. Complete by itself: of jobs that were not kept, this is all there is.
+    #[prost(message, optional, tag = "3")]
+    pub job: ::core::option::Option<Job>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeptJobExpired {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub job_id: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeptJobForgotten {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub job_id: ::prost::bytes::Bytes,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NodeMessage {
+    /// Of messages about calls: from 1, and one more each time, as long as the node lives. One that the scheduler has not
+    /// acknowledged when the session breaks is sent again in the next, under the same number. 0 for others.
+    #[prost(uint64, tag = "15")]
+    pub number: u64,
     #[prost(oneof = "node_message::Message", tags = "1, 2, 3, 4, 5")]
     pub message: ::core::option::Option<node_message::Message>,
 }
@@ -1222,7 +1848,7 @@ pub mod node_message {
         Leaving(super::Leaving),
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Hello {
     #[prost(message, optional, tag = "1")]
     pub node: ::core::option::Option<Peer>,
@@ -1234,6 +1860,31 @@ pub struct Hello {
     /// Calls the node can hold at one time, whatever their size.
     #[prost(uint64, tag = "4")]
     pub calls_max: u64,
+    /// Chosen by the node when it started: the same in each of its sessions. 16 bytes.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub node_id: ::prost::bytes::Bytes,
+    /// What it still runs, of the session before.
+    #[prost(message, repeated, tag = "6")]
+    pub held: ::prost::alloc::vec::Vec<HeldJob>,
+}
+/// Calls of a job that run on a node whose session broke.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HeldJob {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub job_id: ::prost::bytes::Bytes,
+    /// What each of them occupies.
+    #[prost(message, optional, tag = "2")]
+    pub slot: ::core::option::Option<Resources>,
+    #[prost(message, repeated, tag = "3")]
+    pub calls: ::prost::alloc::vec::Vec<Attempt>,
+}
+/// One try at a call.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Attempt {
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    #[prost(uint32, tag = "2")]
+    pub attempt: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JobEvents {
@@ -1306,19 +1957,12 @@ pub struct CallsReturned {
     #[prost(bytes = "bytes", tag = "1")]
     pub job_id: ::prost::bytes::Bytes,
     #[prost(message, repeated, tag = "2")]
-    pub calls: ::prost::alloc::vec::Vec<calls_returned::Attempt>,
+    pub calls: ::prost::alloc::vec::Vec<Attempt>,
     #[prost(enumeration = "calls_returned::Reason", tag = "3")]
     pub reason: i32,
 }
 /// Nested message and enum types in `CallsReturned`.
 pub mod calls_returned {
-    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-    pub struct Attempt {
-        #[prost(uint64, tag = "1")]
-        pub index: u64,
-        #[prost(uint32, tag = "2")]
-        pub attempt: u32,
-    }
     #[derive(
         Clone,
         Copy,
@@ -1335,6 +1979,8 @@ pub mod calls_returned {
         Unspecified = 0,
         /// They had not begun, or the node leaves before they end; also the answer to RecallCalls, even when there are none.
         GivenBack = 1,
+        /// The answer to StopCalls, of those that have not ended before it came.
+        Stopped = 3,
         /// They were stopped, because the node ran short of memory while they had more than was reserved for them.
         MemoryShort = 2,
     }
@@ -1347,6 +1993,7 @@ pub mod calls_returned {
             match self {
                 Self::Unspecified => "REASON_UNSPECIFIED",
                 Self::GivenBack => "REASON_GIVEN_BACK",
+                Self::Stopped => "REASON_STOPPED",
                 Self::MemoryShort => "REASON_MEMORY_SHORT",
             }
         }
@@ -1355,6 +2002,7 @@ pub mod calls_returned {
             match value {
                 "REASON_UNSPECIFIED" => Some(Self::Unspecified),
                 "REASON_GIVEN_BACK" => Some(Self::GivenBack),
+                "REASON_STOPPED" => Some(Self::Stopped),
                 "REASON_MEMORY_SHORT" => Some(Self::MemoryShort),
                 _ => None,
             }
@@ -1366,7 +2014,7 @@ pub mod calls_returned {
 pub struct Leaving {}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SchedulerMessage {
-    #[prost(oneof = "scheduler_message::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "scheduler_message::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub message: ::core::option::Option<scheduler_message::Message>,
 }
 /// Nested message and enum types in `SchedulerMessage`.
@@ -1392,6 +2040,12 @@ pub mod scheduler_message {
         /// Calls of the job that have not begun are to be given back.
         #[prost(message, tag = "7")]
         RecallCalls(super::RecallCalls),
+        /// The scheduler has taken in, and keeps where that is asked of it, what the node said up to this message.
+        #[prost(message, tag = "8")]
+        Acknowledged(super::Acknowledged),
+        /// These calls are of no use any more, and stop, whether they run or wait.
+        #[prost(message, tag = "9")]
+        StopCalls(super::StopCalls),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1402,12 +2056,28 @@ pub struct Welcome {
     #[prost(uint32, tag = "2")]
     pub protocol: u32,
 }
+/// A node that runs calls of the job already goes on with them.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct StartJob {
     #[prost(bytes = "bytes", tag = "1")]
     pub job_id: ::prost::bytes::Bytes,
     #[prost(message, optional, tag = "2")]
     pub work: ::core::option::Option<Work>,
+    /// CPUs that each of its calls has, for what the node says of them in its next session.
+    #[prost(uint64, tag = "3")]
+    pub cpu_millis: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Acknowledged {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StopCalls {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub job_id: ::prost::bytes::Bytes,
+    #[prost(message, repeated, tag = "2")]
+    pub calls: ::prost::alloc::vec::Vec<Attempt>,
 }
 /// How many calls of the job may run on this node at one time from now on. Calls that run already are not stopped.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -31,7 +31,7 @@ impl Core for Bare {
             Event::JobOpened(id, _) => {
                 self.jobs.insert(id, BareJob::default());
             }
-            Event::NodeJoined(id, spec) => {
+            Event::NodeJoined(id, spec, _) => {
                 // As much as the grid sends of calls of 1 ms.
                 let depth = spec.capacity.cpu_millis / 1000 * 11 / self.jobs.len().max(1) as u64;
                 self.idle.push((id, depth.max(2)));
@@ -40,7 +40,7 @@ impl Core for Bare {
                 let Some(job) = self.jobs.get_mut(&id) else { return Vec::new() };
                 for input in inputs {
                     let (attempt, losses) = (Attempt::FIRST, 0);
-                    job.pending.push_back(CallToRun { index: job.next_index, attempt, losses, input });
+                    job.pending.push_back(CallToRun { index: job.next_index, attempt, losses, failures: 0, input });
                     job.next_index += 1;
                 }
             }

@@ -9,7 +9,7 @@ use burla_proto::WireSize;
 use burla_proto::convert::{CallReport, Work};
 use burla_scheduler::grid::Grid;
 use burla_scheduler::grid::event::{
-    Action, CallNews, CallsReturned, ClientUpdate, Event, JobSpec, NodeCommand, NodeSpec, ReturnReason, TICK, Timestamp,
+    Action, Before, CallNews, CallsReturned, ClientUpdate, Event, JobSpec, NodeCommand, NodeSpec, ReturnReason, TICK, Timestamp,
 };
 use burla_types::{Attempt, Digest, JobId, Limits, NodeId, Outcome, Resources, Usage};
 use bytes::Bytes;
@@ -106,7 +106,11 @@ impl<C: Core> World<C> {
             world.queues.push((0..setting.jobs).map(|_| Queue::default()).collect());
             let capacity = Resources { cpu_millis: setting.cpus * 1000, memory_bytes: (setting.cpus * 4) << 30 };
             let (name, version) = (format!("worker-{number:04}.example"), "0.1.0".to_owned());
-            world.happens(vec![Event::NodeJoined(node_id(number), NodeSpec { name, capacity, calls_max: 1000, version })]);
+            world.happens(vec![Event::NodeJoined(
+                node_id(number),
+                NodeSpec { name, capacity, calls_max: 1000, version },
+                vec![],
+            )]);
         }
         world
     }
@@ -274,7 +278,16 @@ fn job() -> JobSpec {
     };
     let (digest, function, env) = (Digest::of(b"x"), "bench::f".to_owned(), BTreeMap::new());
     let work = Arc::new(Work { digest, function, limits, env, wants_output: false });
-    JobSpec { name: "bench".to_owned(), work, cpu_millis: 1000, memory_bytes: None, parallelism_max: u64::MAX }
+    JobSpec {
+        name: "bench".to_owned(),
+        work,
+        cpu_millis: 1000,
+        memory_bytes: None,
+        parallelism_max: u64::MAX,
+        retries: 0,
+        retries_exceeded: false,
+        before: Before::default(),
+    }
 }
 
 fn node_id(number: usize) -> NodeId {

@@ -90,7 +90,7 @@ impl Grid {
 
     fn keep_slots_of(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
-        if job.leases.given_up().is_empty() || !job.has_pending() || job.output_paused {
+        if job.leases.given_up().is_empty() || !job.has_pending() || job.output_paused || job.has_too_many_slots() {
             return;
         }
         let is_usable = |id: &NodeId| {
@@ -150,6 +150,7 @@ impl Grid {
     /// Looks at what only time brings: turns that are over, calls that are stuck behind others, and news for clients.
     pub(super) fn time_went_by(&mut self) {
         self.out_of_balance = true;
+        self.end_old_claims();
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in jobs {
             self.with_job(id, |grid, job| {
@@ -157,6 +158,11 @@ impl Grid {
                     job.served = grid.now;
                 }
                 grid.look_everywhere |= job.forgive(grid.now);
+                if job.waits_for_nodes.is_some_and(|until| until <= grid.now) {
+                    (job.waits_for_nodes, job.waiting_changed) = (None, true);
+                }
+                job.end_pauses(grid.now);
+                grid.run_late_calls_twice(job);
                 grid.recall_stuck(job);
                 let progress = job.progress();
                 if progress != job.progress_told {

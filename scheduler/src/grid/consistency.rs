@@ -44,7 +44,8 @@ impl Grid {
             let kept = self.nodes.get(node).filter(|node| !node.leaving && !node.is_overcommitted());
             kept.is_some() && !self.reserved.contains_key(node) && !job.avoids(*node)
         };
-        let may_keep = job.has_pending() && !job.output_paused && job.leases.given_up().iter().any(keeps);
+        let wants_them = job.has_pending() && !job.output_paused && !job.has_too_many_slots();
+        let may_keep = wants_them && job.leases.given_up().iter().any(keeps);
         assert!(!may_keep || self.recheck_given_up, "a slot is given up for nobody, and nobody looks");
         let waits = job.has_pending() && job.slots_held() == 0 && !job.output_paused;
         assert_eq!(waits.then(|| self.waiting_reason(job)), job.waiting_told, "what a job waits for");

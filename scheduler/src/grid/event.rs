@@ -28,6 +28,25 @@ pub struct JobSpec {
     pub memory_bytes: Option<u64>,
     /// Calls that may run at one time, over all nodes.
     pub parallelism_max: u64,
+    /// How often a call is run again that failed, panicked or trapped.
+    pub retries: u32,
+    /// Whether one that exceeded a limit is, too.
+    pub retries_exceeded: bool,
+    /// What became of it under a scheduler that is gone.
+    pub before: Before,
+}
+
+/// What became of a job before this scheduler had it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    /// How often it was opened. Where it was, nodes may still run calls of it.
+    pub openings: u32,
+    /// Calls that ended.
+    pub calls_ended: u64,
+    /// Of those, the ones that are not done.
+    pub calls_failed: u64,
+    /// What they took together.
+    pub usage: Usage,
 }
 
 /// A node, as it introduced itself.
@@ -46,8 +65,8 @@ pub struct NodeSpec {
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event {
-    /// A node joined the grid.
-    NodeJoined(NodeId, NodeSpec),
+    /// A node joined the grid. It may still run calls, of the session before.
+    NodeJoined(NodeId, NodeSpec, Vec<HeldCalls>),
     /// A node is about to leave: it takes no more calls, and goes when those that it runs have ended.
     NodeLeaving(NodeId),
     /// A node's session ended, for whatever reason.
@@ -56,6 +75,9 @@ pub enum Event {
     JobOpened(JobId, JobSpec),
     /// The next inputs of a job arrived, in order.
     InputsArrived(JobId, Vec<Bytes>),
+    /// What is left of the inputs before this index, of a job that an earlier scheduler had: ascending, and after all that
+    /// arrived.
+    InputsResent(JobId, Vec<ResentInput>, u64),
     /// A job has all its inputs.
     InputsClosed(JobId),
     /// A node told what happened to calls of a job.
@@ -76,6 +98,28 @@ pub enum Event {
     Tick,
 }
 
+/// Calls of a job that a node went on with while its session was broken.
+#[derive(Clone, Debug)]
+pub struct HeldCalls {
+    /// Which job.
+    pub job: JobId,
+    /// What each of them occupies, as the node was told.
+    pub slot: Resources,
+    /// Which ones, by index and attempt.
+    pub calls: Vec<(u64, Attempt)>,
+}
+
+/// An input of a job that an earlier scheduler had.
+#[derive(Clone, Debug)]
+pub struct ResentInput {
+    /// Its position.
+    pub index: u64,
+    /// Encoded.
+    pub input: Bytes,
+    /// Lines of the call that were shown, of stdout and stderr.
+    pub shown: [u64; 2],
+}
+
 /// Calls that a node gives back.
 #[derive(Debug)]
 pub struct CallsReturned {
@@ -92,6 +136,8 @@ pub enum ReturnReason {
     GivenBack,
     /// They had more memory than was reserved for them when the node ran short of it.
     MemoryShort,
+    /// They were to be stopped.
+    Stopped,
 }
 
 /// What happened to one attempt at a call.
@@ -106,7 +152,7 @@ pub struct CallNews {
 }
 
 /// What a client is told about a call.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CallUpdate {
     /// Which call.
     pub index: u64,
@@ -119,10 +165,12 @@ pub struct CallUpdate {
 pub struct CallToRun {
     /// Which call.
     pub index: u64,
-    /// Which attempt at it. Each time it is sent after it lost a node is another.
+    /// Which attempt at it. Each time it is sent is another.
     pub attempt: Attempt,
     /// How often it has lost its node while it may have been running there.
     pub losses: u32,
+    /// How often it has failed and is run again.
+    pub failures: u32,
     /// Its encoded input.
     pub input: Bytes,
 }
@@ -141,14 +189,16 @@ pub enum Action {
 /// What a node is told.
 #[derive(Debug)]
 pub enum NodeCommand {
-    /// Before anything else about a job.
-    StartJob(JobId, Arc<Work>),
+    /// Before anything else about a job, with the CPUs that each call of it occupies.
+    StartJob(JobId, Arc<Work>, u64),
     /// How many calls of the job may run there at one time from now on, and the memory reserved for each.
     SetSlots(JobId, u64, u64),
     /// Run these as slots come free, in this order.
     RunCalls(JobId, Vec<CallToRun>),
     /// Give back the calls of the job that have not begun.
     RecallCalls(JobId),
+    /// Stop these, and give them back.
+    StopCalls(JobId, Vec<(u64, Attempt)>),
     /// What the job's calls print must wait, or may go on.
     SetOutputPaused(JobId, bool),
     /// The job is over.
@@ -178,7 +228,7 @@ pub struct Progress {
 }
 
 /// A finished job in numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JobSummary {
     /// Calls that ended.
     pub calls: u64,
@@ -188,4 +238,8 @@ pub struct JobSummary {
     pub elapsed: Duration,
     /// What the calls took together.
     pub usage: Usage,
+    /// Tries that were made again because one failed.
+    pub retried: u64,
+    /// Tries that were made again because one was lost.
+    pub requeued: u64,
 }

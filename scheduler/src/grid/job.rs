@@ -1,14 +1,16 @@
 //! A job: its inputs that wait, its leases, and what its client has not taken yet.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use burla_proto::{WireSize, batch_is_full};
 use burla_types::{Attempt, GridError, JobId, NodeId, Resources, Usage};
 use bytes::Bytes;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::event::{Action, CallToRun, JobSpec, NodeCommand, Progress, Timestamp};
+use super::event::{Action, CallToRun, JobSpec, NodeCommand, Progress, ResentInput, Timestamp};
 use super::leases::Leases;
+use super::shown::Shown;
 
 /// Memory that a slot reserves at first when the user asked for none. A Rust function starts with little over one MiB; what its
 /// calls are seen to need counts from the first that ends.
@@ -30,6 +32,10 @@ const ROOM_KEPT: usize = 2048;
 /// The weight of the newest call in the running mean of call times.
 const CALL_TIME_WEIGHT: f64 = 0.1;
 
+/// How long the calls of a job that an earlier scheduler had wait for nodes that may still run them. Nodes dial again within as
+/// long.
+const RECLAIM_TIME: Duration = Duration::from_secs(2);
+
 /// Until when a job keeps off a node that refused it.
 const NEVER: Timestamp = Timestamp(Duration::MAX);
 
@@ -49,7 +55,7 @@ pub(crate) struct Job {
     pub(crate) wishes: bool,
     pub(crate) inputs_paused: bool,
     pub(crate) output_paused: bool,
-    /// Whether a node has ever had room for it.
+    /// Whether a node has ever had room for it, under this scheduler or, as far as that can be known, one before.
     pub(crate) was_placed: bool,
     /// When it last had a slot; at first, when it was opened.
     pub(crate) served: Timestamp,
@@ -70,9 +76,22 @@ pub(crate) struct Job {
     pub(crate) was_taken_on: bool,
     /// Why it cannot go on.
     pub(crate) failed: Option<GridError>,
-    /// Open calls that were sent to a node which was lost since: of these, late news may come.
-    reopened: HashSet<u64>,
-    pending: VecDeque<CallToRun>,
+    /// Open calls of which a node may have an attempt that nobody waits for: it was thought lost, or another is in its place. Of
+    /// these, late news may come.
+    reopened: FxHashSet<u64>,
+    /// The newest attempts at open calls of which an older one goes on, or may.
+    newest: FxHashMap<u64, Attempt>,
+    pub(crate) pending: VecDeque<CallToRun>,
+    /// Calls that failed and are run again, from when on.
+    pub(crate) delayed: BTreeMap<(Timestamp, u64), CallToRun>,
+    /// Calls that run on two nodes.
+    pub(crate) twins: FxHashMap<u64, [NodeId; 2]>,
+    /// Lines that its open calls have shown.
+    pub(crate) shown: Shown,
+    /// Until when it waits for nodes that may still run its calls.
+    pub(crate) waits_for_nodes: Option<Timestamp>,
+    pub(crate) retried: u64,
+    pub(crate) requeued: u64,
     next_index: u64,
     /// Bytes and number of inputs that wait or run.
     held_bytes: usize,
@@ -88,6 +107,7 @@ pub(crate) struct Job {
 
 impl Job {
     pub(crate) fn new(id: JobId, spec: JobSpec, opened: Timestamp, memory_bytes_ceiling: u64) -> Self {
+        let before = spec.before;
         Self {
             id,
             spec,
@@ -99,11 +119,11 @@ impl Job {
             wishes: false,
             inputs_paused: false,
             output_paused: false,
-            was_placed: false,
+            was_placed: before.openings > 0,
             served: opened,
             progress_told: Progress::default(),
-            calls_ended: 0,
-            calls_failed: 0,
+            calls_ended: before.calls_ended,
+            calls_failed: before.calls_failed,
             untaken_bytes: 0,
             avoided: BTreeMap::new(),
             trouble: None,
@@ -111,13 +131,20 @@ impl Job {
             refusal: None,
             was_taken_on: false,
             failed: None,
-            reopened: HashSet::new(),
+            reopened: FxHashSet::default(),
+            newest: FxHashMap::default(),
             pending: VecDeque::new(),
+            delayed: BTreeMap::new(),
+            twins: FxHashMap::default(),
+            shown: Shown::default(),
+            waits_for_nodes: (before.openings > 0).then_some(Timestamp(opened.0 + RECLAIM_TIME)),
+            retried: 0,
+            requeued: 0,
             next_index: 0,
             held_bytes: 0,
             held: 0,
             call_seconds: None,
-            usage: Usage::default(),
+            usage: before.usage,
             memory_bytes_seen: 0,
             memory_bytes_ceiling,
         }
@@ -135,6 +162,11 @@ impl Job {
         self.leases.sums().held
     }
 
+    /// Whether it occupies more than it may: nodes came back with calls while others had their slots.
+    pub(crate) fn has_too_many_slots(&self) -> bool {
+        self.slots_held() > self.spec.parallelism_max
+    }
+
     /// Inputs that the client has sent so far.
     pub(crate) fn inputs(&self) -> u64 {
         self.next_index
@@ -147,7 +179,7 @@ impl Job {
 
     /// Slots it could use on top of those it has.
     pub(crate) fn slots_wanted(&self) -> u64 {
-        if self.output_paused {
+        if self.output_paused || self.waits_for_nodes.is_some() {
             return 0;
         }
         // A call that waits at a node has its slot there.
@@ -164,12 +196,49 @@ impl Job {
     }
 
     pub(crate) fn add_inputs(&mut self, inputs: Vec<Bytes>) {
+        let attempt = self.first_attempt();
         for input in inputs {
             self.held_bytes += input.len();
             self.held += 1;
-            self.pending.push_back(CallToRun { index: self.next_index, attempt: Attempt::FIRST, losses: 0, input });
+            self.pending.push_back(CallToRun { index: self.next_index, attempt, losses: 0, failures: 0, input });
             self.next_index += 1;
         }
+    }
+
+    /// Adds inputs that an earlier scheduler had; those between them and up to `next_index` have ended. Late news may come of
+    /// them.
+    pub(crate) fn add_resent(&mut self, inputs: Vec<ResentInput>, next_index: u64) {
+        let attempt = self.first_attempt();
+        for ResentInput { index, input, shown } in inputs {
+            if index < self.next_index {
+                continue;
+            }
+            self.held_bytes += input.len();
+            self.held += 1;
+            self.shown.set(index, shown);
+            self.reopened.insert(index);
+            self.pending.push_back(CallToRun { index, attempt, losses: 0, failures: 0, input });
+            self.next_index = index + 1;
+        }
+        self.next_index = self.next_index.max(next_index);
+    }
+
+    /// The number of a call's first try. Those of an earlier scheduler, of which nodes may still know, are below it: nobody is run
+    /// that often.
+    fn first_attempt(&self) -> Attempt {
+        Attempt(Attempt::FIRST.0 + (self.spec.before.openings << 16))
+    }
+
+    /// The number of the next try at a call after this one. None is given twice, or what a node says of one would be taken for
+    /// the other: a node may still have an attempt that was given up for an older one.
+    pub(crate) fn next_attempt(&self, index: u64, attempt: Attempt) -> Attempt {
+        self.newest.get(&index).map_or(attempt, |newest| attempt.max(*newest)).next()
+    }
+
+    /// A node was sent this attempt, or may have been, and an older one goes on.
+    pub(crate) fn remember_attempt(&mut self, index: u64, attempt: Attempt) {
+        let newest = self.newest.entry(index).or_insert(attempt);
+        *newest = attempt.max(*newest);
     }
 
     /// Puts a call back that was sent and has not ended, before all that were never sent.
@@ -179,8 +248,13 @@ impl Job {
 
     /// Puts a call back whose node was lost.
     pub(crate) fn reopen(&mut self, call: CallToRun) {
-        self.reopened.insert(call.index);
+        self.expect_late_news(call.index);
         self.requeue(call);
+    }
+
+    /// Late news may come of this call, which is open: what a node says of an attempt that nobody waits for counts.
+    pub(crate) fn expect_late_news(&mut self, index: u64) {
+        self.reopened.insert(index);
     }
 
     /// Keeps off a node for a while.
@@ -223,18 +297,34 @@ impl Job {
         forgave
     }
 
-    /// Takes an open call out of wherever it is, because it has ended on a node that was thought lost. Returns its input; `None`
-    /// when the call is not open any more.
-    pub(crate) fn take_open(&mut self, index: u64) -> Option<Bytes> {
-        if self.reopened.is_empty() || !self.reopened.remove(&index) {
-            return None;
+    /// Whether late news may come of any call.
+    pub(crate) fn has_reopened(&self) -> bool {
+        !self.reopened.is_empty()
+    }
+
+    /// Whether late news may come of the call, since it was sent to a node that was thought lost.
+    pub(crate) fn is_reopened(&self, index: u64) -> bool {
+        !self.reopened.is_empty() && self.reopened.contains(&index)
+    }
+
+    /// Takes calls out of those that wait. One look at all of them, however many are taken.
+    pub(crate) fn take_pending(&mut self, wanted: &FxHashSet<u64>) -> FxHashMap<u64, CallToRun> {
+        let mut taken = FxHashMap::default();
+        if wanted.is_empty() || self.pending.is_empty() {
+            return taken;
         }
-        let nodes = self.leases.nodes();
-        if let Some(input) = nodes.into_iter().find_map(|node| self.leases.change(node, |lease| lease.supersede(index))?) {
-            return Some(input);
-        }
-        let position = self.pending.iter().position(|call| call.index == index)?;
-        self.pending.remove(position).map(|call| call.input)
+        self.pending.retain_mut(|call| {
+            if wanted.contains(&call.index) {
+                taken.insert(call.index, call.clone());
+            }
+            !taken.contains_key(&call.index)
+        });
+        taken
+    }
+
+    /// Whether the input of this call may still arrive.
+    pub(crate) fn may_arrive(&self, index: u64) -> bool {
+        !self.inputs_closed && index >= self.next_index
     }
 
     /// Its calls need all the memory they may have: one was stopped because the node had no more for it.
@@ -248,6 +338,10 @@ impl Job {
         if !self.reopened.is_empty() {
             self.reopened.remove(&index);
         }
+        if !self.newest.is_empty() {
+            self.newest.remove(&index);
+        }
+        self.shown.forget(index);
         self.waiting_changed |= self.trouble.is_some();
         (self.trouble, self.troubles) = (None, 0);
         self.held_bytes -= input_bytes;
@@ -272,7 +366,7 @@ impl Job {
     }
 
     /// How long its calls take; nothing before one has ended.
-    fn call_time(&self) -> Option<Duration> {
+    pub(crate) fn call_time(&self) -> Option<Duration> {
         self.call_seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
     }
 
@@ -291,7 +385,7 @@ impl Job {
         let mut tell = |command| actions.push(Action::ToNode(node, command));
         self.leases.change_at(position, |lease| {
             if lease.slots_told.is_none() {
-                tell(NodeCommand::StartJob(self.id, self.spec.work.clone()));
+                tell(NodeCommand::StartJob(self.id, self.spec.work.clone(), self.spec.cpu_millis));
             }
             if lease.slots_told != Some(lease.slots) || lease.memory_bytes_told != memory_bytes {
                 (lease.slots_told, lease.memory_bytes_told) = (Some(lease.slots), memory_bytes);

@@ -60,6 +60,9 @@ pub(crate) struct Lease {
 pub(crate) struct SentCall {
     pub(crate) attempt: Attempt,
     pub(crate) losses: u32,
+    pub(crate) failures: u32,
+    /// When it was sent.
+    pub(crate) since: Timestamp,
     /// Calls begin in the order in which they were sent.
     pub(crate) order: u64,
     /// `None` when the call has ended elsewhere. What the node will say of it means nothing, but it occupies a slot until then.
@@ -119,8 +122,16 @@ impl Lease {
             self.last_moved = now;
         }
         self.sent_bytes += call.input.len();
-        let (attempt, losses, input) = (call.attempt, call.losses, Some(call.input.clone()));
-        self.sent.insert(call.index, SentCall { attempt, losses, order: self.sent_total, input });
+        let CallToRun { index, attempt, losses, failures, ref input } = *call;
+        let (order, input) = (self.sent_total, Some(input.clone()));
+        self.sent.insert(index, SentCall { attempt, losses, failures, since: now, order, input });
+        self.sent_total += 1;
+    }
+
+    /// Adds a call that runs there and is of no use: it occupies a slot until the node says that it has stopped.
+    pub(crate) fn add_useless(&mut self, now: Timestamp, index: u64, attempt: Attempt) {
+        let order = self.sent_total;
+        self.sent.insert(index, SentCall { attempt, losses: 0, failures: 0, since: now, order, input: None });
         self.sent_total += 1;
     }
 
@@ -142,11 +153,12 @@ impl Lease {
         Some(ended)
     }
 
-    /// The call has ended elsewhere. Returns its input if it was open here.
-    pub(crate) fn supersede(&mut self, index: u64) -> Option<Bytes> {
-        let input = self.sent.get_mut(&index)?.input.take()?;
+    /// The call has ended elsewhere, or is going to. Returns it if it was open here.
+    pub(crate) fn supersede(&mut self, index: u64) -> Option<CallToRun> {
+        let sent = self.sent.get_mut(&index)?;
+        let input = sent.input.take()?;
         self.sent_bytes -= input.len();
-        Some(input)
+        Some(CallToRun { index, attempt: sent.attempt, losses: sent.losses, failures: sent.failures, input })
     }
 
     /// Calls that can be running.
@@ -196,7 +208,7 @@ mod tests {
     }
 
     fn call(index: u64, input_bytes: usize) -> CallToRun {
-        CallToRun { index, attempt: Attempt::FIRST, losses: 0, input: Bytes::from(vec![0; input_bytes]) }
+        CallToRun { index, attempt: Attempt::FIRST, losses: 0, failures: 0, input: Bytes::from(vec![0; input_bytes]) }
     }
 
     #[test]

@@ -57,6 +57,10 @@ pub struct JobOverview {
     pub slot: Resources,
     /// What its calls that have ended took together.
     pub usage: Usage,
+    /// Tries that were made again because one failed.
+    pub retried: u64,
+    /// Tries that were made again because one was lost.
+    pub requeued: u64,
 }
 
 impl Grid {
@@ -91,6 +95,8 @@ impl Grid {
             opened_ago: now.0.saturating_sub(job.opened.0),
             slot: job.slot(),
             usage: job.usage,
+            retried: job.retried,
+            requeued: job.requeued,
         };
         self.jobs.values().map(|job| overview(job)).collect()
     }

@@ -2,6 +2,7 @@
 
 mod history;
 mod policy;
+mod survival;
 mod world;
 
 use std::collections::BTreeMap;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use burla_types::Attempt;
 use bytes::Bytes;
 
-use super::event::Progress;
+use super::event::{Before, Progress};
 use super::*;
 use world::{NodeWorld, World, ended, inputs, job, job_id, limits, node, node_id, took};
 
@@ -26,7 +27,10 @@ fn a_job_runs_to_its_end() {
     world.all_end();
     assert_eq!(world.indices_told(job_id(1)), [0, 1, 2, 3, 4]);
     let usage = Usage { fuel: 5000, wall_time: 5 * Duration::from_micros(20), memory_bytes_peak: 2 << 20, disk_bytes_written: 0 };
-    assert_eq!(world.ended[&job_id(1)], Ok(JobSummary { calls: 5, calls_failed: 0, elapsed: SECOND, usage }));
+    assert_eq!(
+        world.ended[&job_id(1)],
+        Ok(JobSummary { calls: 5, calls_failed: 0, elapsed: SECOND, usage, retried: 0, requeued: 0 })
+    );
     assert_eq!(world.stopped, [(node_id(1), job_id(1))]);
 }
 
@@ -36,7 +40,7 @@ fn a_job_without_inputs_ends_at_once_even_without_nodes() {
     world.opens(1, job(u64::MAX), 0);
     assert_eq!(
         world.ended[&job_id(1)],
-        Ok(JobSummary { calls: 0, calls_failed: 0, elapsed: Duration::ZERO, usage: Usage::default() })
+        Ok(JobSummary { calls: 0, calls_failed: 0, elapsed: Duration::ZERO, usage: Usage::default(), retried: 0, requeued: 0 })
     );
 }
 
@@ -201,7 +205,11 @@ fn calls_that_have_not_begun_come_back_from_a_client_that_is_behind() {
         node_id(1),
         job,
         call,
-        CallReport::Printed(burla_types::OutputStream::Stdout, Bytes::from(vec![b'x'; 40 << 20])),
+        CallReport::Printed {
+            stream: burla_types::OutputStream::Stdout,
+            first_line: 0,
+            lines: Bytes::from(vec![b'x'; 40 << 20]),
+        },
     );
     assert!(world.output_paused[&job]);
     assert_eq!(world.nodes[&node_id(1)].sent(), 1);
@@ -274,21 +282,21 @@ fn late_news_counts_while_the_call_is_open_and_only_then() {
     assert_eq!(world.indices_told(job), [0]);
     assert!(world.ended[&job].is_ok());
 
-    // Open, and running elsewhere: the slower one is not heard any more, and its slot is its own until it ends.
+    // Open, and running elsewhere: the slower one is stopped, and not heard any more.
     let mut world = World::default();
     world.joins(1, 1);
     world.opens(1, super::tests::job(u64::MAX), 2);
     world.happens(Event::NodeLeft(node_id(1)));
     world.joins(2, 1);
+    let (_, slower) = world.first(2);
+    assert_eq!(slower.index, 0);
     world.reports(node_id(1), job, first, done());
     assert_eq!((world.indices_told(job), world.runs_now_everywhere(job)), (vec![0], 1));
-    let (_, slower) = world.take_first(2);
-    assert_eq!(slower.index, 0);
     world.reports(
         node_id(2),
         job,
         slower.clone(),
-        CallReport::Printed(burla_types::OutputStream::Stdout, Bytes::from_static(b"x")),
+        CallReport::Printed { stream: burla_types::OutputStream::Stdout, first_line: 0, lines: Bytes::from_static(b"x") },
     );
     world.reports(node_id(2), job, slower, done());
     assert_eq!(world.told[&job].len(), 1);
@@ -371,7 +379,7 @@ fn a_node_that_leaves_ends_what_it_runs_and_gives_back_the_rest() {
 fn a_call_that_was_stopped_for_lack_of_memory_runs_again_with_all_it_may_have() {
     let mut world = World::default();
     let capacity = Resources { cpu_millis: 8000, memory_bytes: 9 << 30 };
-    world.happens(Event::NodeJoined(node_id(1), NodeSpec { capacity, ..node(8) }));
+    world.happens(Event::NodeJoined(node_id(1), NodeSpec { capacity, ..node(8) }, vec![]));
     world.opens(1, job(u64::MAX), 100);
     assert_eq!(world.runs_now_everywhere(job_id(1)), 8, "little is reserved at first");
     let (job, stopped) = world.take_first(1);
@@ -421,7 +429,11 @@ fn a_client_that_does_not_take_what_it_is_told_is_told_no_more() {
     world.happens(Event::JobOpened(job_id(1), job(u64::MAX)));
     world.happens(Event::InputsArrived(job_id(1), inputs(10)));
     let (job, call) = world.first(1);
-    let lines = CallReport::Printed(burla_types::OutputStream::Stdout, Bytes::from(vec![b'x'; 40 << 20]));
+    let lines = CallReport::Printed {
+        stream: burla_types::OutputStream::Stdout,
+        first_line: 0,
+        lines: Bytes::from(vec![b'x'; 40 << 20]),
+    };
     world.reports(node_id(1), job, call, lines);
     assert!(world.output_paused[&job]);
     world.all_end();

@@ -20,8 +20,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{agree, refuse};
 use crate::components::Components;
-use crate::driver::DriverHandle;
-use crate::grid::event::{CallNews, CallToRun, CallsReturned, Event, NodeCommand, NodeSpec, ReturnReason};
+use crate::driver::{DriverHandle, SessionNumber, ToNode as Said};
+use crate::grid::event::{CallNews, CallToRun, CallsReturned, Event, HeldCalls, NodeCommand, NodeSpec, ReturnReason};
 
 /// Commands that are taken out of the outbox at one time, to become as few messages as may be.
 const COMMANDS_TOGETHER_MAX: usize = 64;
@@ -56,10 +56,12 @@ impl v1::node_api_server::NodeApi for NodeService {
         if !is_plausible(capacity, hello.calls_max) {
             return Err(refuse("a node with more CPUs, memory or calls than any machine has"));
         }
+        let node = convert::node_id(&hello.node_id).map_err(refuse)?;
+        let held = hello.held.into_iter().map(held_calls).collect::<Result<_, _>>().map_err(refuse)?;
         let (outbox, commands) = mpsc::unbounded_channel();
         let spec = NodeSpec { name: hello.name, capacity, calls_max: hello.calls_max, version };
-        let node = self.driver.join(spec, outbox).await.map_err(|error| status::to_status(&error))?;
-        tokio::spawn(listen(self.driver.clone(), node, messages));
+        let session = self.driver.join(node, spec, held, outbox).await.map_err(|error| status::to_status(&error))?;
+        tokio::spawn(listen(self.driver.clone(), node, session, messages));
         Ok(Response::new(Commands::new(node, protocol, commands)))
     }
 
@@ -89,7 +91,7 @@ fn is_plausible(capacity: Resources, calls_max: u64) -> bool {
 }
 
 /// Passes on what a node says, until its session ends.
-async fn listen(driver: DriverHandle, node: NodeId, mut messages: Streaming<v1::NodeMessage>) {
+async fn listen(driver: DriverHandle, node: NodeId, session: SessionNumber, mut messages: Streaming<v1::NodeMessage>) {
     loop {
         let message = match messages.message().await {
             Ok(Some(message)) => message,
@@ -99,9 +101,10 @@ async fn listen(driver: DriverHandle, node: NodeId, mut messages: Streaming<v1::
                 break;
             }
         };
+        let number = message.number;
         match event(node, message) {
             Ok(event) => {
-                if driver.tell(event).await.is_err() {
+                if driver.node_said(session, number, event).await.is_err() {
                     return;
                 }
             }
@@ -111,7 +114,17 @@ async fn listen(driver: DriverHandle, node: NodeId, mut messages: Streaming<v1::
             }
         }
     }
-    let _ = driver.tell(Event::NodeLeft(node)).await;
+    driver.left(node, session).await;
+}
+
+/// What a node says it still runs. More than any node holds is not to be believed.
+fn held_calls(held: v1::HeldJob) -> Result<HeldCalls, InvalidMessage> {
+    let slot: Resources = held.slot.ok_or(InvalidMessage("calls that occupy nothing"))?.into();
+    if !is_plausible(slot, held.calls.len() as u64) {
+        return Err(InvalidMessage("calls that occupy more than any machine has"));
+    }
+    let calls = held.calls.into_iter().map(|call| (call.index, Attempt(call.attempt))).collect();
+    Ok(HeldCalls { job: convert::job_id(&held.job_id)?, slot, calls })
 }
 
 /// What is passed on of why a node cannot run a job: it is for people, and travels in headers.
@@ -135,6 +148,7 @@ fn event(node: NodeId, message: v1::NodeMessage) -> Result<Event, InvalidMessage
             let reason = match returned.reason() {
                 Reason::GivenBack => ReturnReason::GivenBack,
                 Reason::MemoryShort => ReturnReason::MemoryShort,
+                Reason::Stopped => ReturnReason::Stopped,
                 Reason::Unspecified => return Err(InvalidMessage("calls returned for no reason")),
             };
             let calls = returned.calls.into_iter().map(|call| (call.index, Attempt(call.attempt))).collect();
@@ -154,14 +168,14 @@ fn event(node: NodeId, message: v1::NodeMessage) -> Result<Event, InvalidMessage
 /// What a node is told, as a stream of messages. It ends when the driver forgets the node.
 pub(super) struct Commands {
     welcome: Option<v1::Welcome>,
-    commands: mpsc::UnboundedReceiver<NodeCommand>,
-    taken: Vec<NodeCommand>,
+    commands: mpsc::UnboundedReceiver<Said>,
+    taken: Vec<Said>,
     /// What was taken out of the outbox last, calls of a job together.
-    ready: VecDeque<NodeCommand>,
+    ready: VecDeque<Said>,
 }
 
 impl Commands {
-    fn new(node: NodeId, protocol: u32, commands: mpsc::UnboundedReceiver<NodeCommand>) -> Self {
+    fn new(node: NodeId, protocol: u32, commands: mpsc::UnboundedReceiver<Said>) -> Self {
         let welcome = v1::Welcome { node_id: convert::node_id_bytes(node), protocol };
         Self { welcome: Some(welcome), commands, taken: Vec::new(), ready: VecDeque::new() }
     }
@@ -187,30 +201,39 @@ impl Stream for Commands {
 }
 
 /// Adds calls to those of the same job before them, as long as a message has room.
-fn join(ready: &mut VecDeque<NodeCommand>, commands: impl Iterator<Item = NodeCommand>) {
+fn join(ready: &mut VecDeque<Said>, commands: impl Iterator<Item = Said>) {
     let bytes_of = |calls: &[CallToRun]| calls.iter().map(|call| call.input.wire_bytes()).sum::<usize>();
     // Of the calls in the last one.
     let mut bytes = 0;
     for command in commands {
         match (ready.back_mut(), command) {
-            (Some(NodeCommand::RunCalls(last, calls)), NodeCommand::RunCalls(job, more))
+            (Some(Said::Command(NodeCommand::RunCalls(last, calls))), Said::Command(NodeCommand::RunCalls(job, more)))
                 if *last == job && bytes + bytes_of(&more) <= BATCH_BYTES =>
             {
                 bytes += bytes_of(&more);
                 calls.extend(more);
             }
             (_, command) => {
-                bytes = if let NodeCommand::RunCalls(_, calls) = &command { bytes_of(calls) } else { 0 };
+                bytes = if let Said::Command(NodeCommand::RunCalls(_, calls)) = &command { bytes_of(calls) } else { 0 };
                 ready.push_back(command);
             }
         }
     }
 }
 
-fn encode(command: NodeCommand) -> ToNode {
+fn encode(said: Said) -> ToNode {
+    let command = match said {
+        Said::Command(command) => command,
+        Said::Acknowledged(number) => return ToNode::Acknowledged(v1::Acknowledged { number }),
+    };
     match command {
-        NodeCommand::StartJob(job, work) => {
-            ToNode::StartJob(v1::StartJob { job_id: convert::job_id_bytes(job), work: Some(Arc::unwrap_or_clone(work).into()) })
+        NodeCommand::StartJob(job, work, cpu_millis) => {
+            let work = Some(Arc::unwrap_or_clone(work).into());
+            ToNode::StartJob(v1::StartJob { job_id: convert::job_id_bytes(job), work, cpu_millis })
+        }
+        NodeCommand::StopCalls(job, calls) => {
+            let calls = calls.into_iter().map(|(index, attempt)| v1::Attempt { index, attempt: attempt.0 });
+            ToNode::StopCalls(v1::StopCalls { job_id: convert::job_id_bytes(job), calls: calls.collect() })
         }
         NodeCommand::SetSlots(job, slots, memory_bytes_reserved) => {
             ToNode::SetSlots(v1::SetSlots { job_id: convert::job_id_bytes(job), slots, memory_bytes_reserved })
@@ -237,16 +260,19 @@ mod tests {
         JobId::from_bytes([byte; 16])
     }
 
-    fn run(of: u8, index: u64, input_bytes: usize) -> NodeCommand {
+    fn run(of: u8, index: u64, input_bytes: usize) -> Said {
         let input = Bytes::from(vec![0; input_bytes]);
-        NodeCommand::RunCalls(job(of), vec![CallToRun { index, attempt: Attempt::FIRST, losses: 0, input }])
+        Said::Command(NodeCommand::RunCalls(
+            job(of),
+            vec![CallToRun { index, attempt: Attempt::FIRST, losses: 0, failures: 0, input }],
+        ))
     }
 
-    fn indices(commands: Vec<NodeCommand>) -> Vec<Vec<u64>> {
+    fn indices(commands: Vec<Said>) -> Vec<Vec<u64>> {
         let mut ready = VecDeque::new();
         join(&mut ready, commands.into_iter());
         let indices = ready.into_iter().map(|command| match command {
-            NodeCommand::RunCalls(_, calls) => calls.iter().map(|call| call.index).collect(),
+            Said::Command(NodeCommand::RunCalls(_, calls)) => calls.iter().map(|call| call.index).collect(),
             _ => vec![],
         });
         indices.collect()
@@ -256,7 +282,7 @@ mod tests {
     fn calls_of_a_job_that_wait_for_the_connection_leave_together() {
         let commands = vec![run(1, 0, 1), run(1, 1, 1), run(2, 2, 1), run(1, 3, 1)];
         assert_eq!(indices(commands), [vec![0, 1], vec![2], vec![3]]);
-        let commands = vec![run(1, 0, 1), NodeCommand::SetSlots(job(1), 1, 0), run(1, 1, 1)];
+        let commands = vec![run(1, 0, 1), Said::Command(NodeCommand::SetSlots(job(1), 1, 0)), run(1, 1, 1)];
         assert_eq!(indices(commands), [vec![0], vec![], vec![1]], "nothing overtakes what else is said");
     }
 

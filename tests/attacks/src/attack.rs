@@ -174,6 +174,7 @@ impl Attack {
             // Read and thrown away: discarded, it would not even leave the node.
             stdout: Stdout::to(|_, _, _| {}),
             spinner: Some(false),
+            ..Options::default()
         }
     }
 

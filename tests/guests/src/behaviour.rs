@@ -67,6 +67,38 @@ pub fn sleeps(milliseconds: u64) -> (u64, u64) {
     (u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX), now)
 }
 
+/// Prints that it starts, sleeps, and returns an answer that depends on the number alone; [`answer`] says which.
+#[burla::function]
+pub fn answers(number: u64, milliseconds: u64) -> u64 {
+    println!("start {number}");
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    answer(number)
+}
+
+/// What [`answers`] returns.
+pub fn answer(number: u64) -> u64 {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 1
+}
+
+/// The same with other answers: the number, and so many bytes of text.
+#[burla::function]
+pub fn answers_at_length(number: u64, milliseconds: u64, bytes: usize) -> (u64, String) {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+    (number, text_of(number, bytes))
+}
+
+/// A text of so many bytes, another for each number, of which not much is left when it is compressed.
+pub fn text_of(number: u64, bytes: usize) -> String {
+    format!("{number:020} ").chars().cycle().take(bytes).collect()
+}
+
+/// Fails so often of a hundred times, as its node's randomness has it.
+#[burla::function]
+pub fn fails_by_chance(number: u64, percent: u32) -> Result<u64, String> {
+    use rand::Rng;
+    if rand::rng().random_range(0..100) < percent { Err(format!("{number} had no luck")) } else { Ok(number) }
+}
+
 /// Sleeps, and returns when it started and ended by the wall clock, in milliseconds: what calls ran at the same time.
 #[burla::function]
 pub fn occupies(milliseconds: u64) -> (u128, u128) {

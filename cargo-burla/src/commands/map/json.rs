@@ -1,4 +1,4 @@
-//! Between JSON, which `cargo burla map` reads and writes, and MessagePack, which functions take and return.
+//! Between JSON, which `cargo burla map` and `results` read and write, and MessagePack, which functions take and return.
 //!
 //! Knows nothing of the rest of this crate: `fuzz/` compiles this file by itself.
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 /// One JSON value as a function's input.
-pub(super) fn from_json(text: &[u8]) -> Result<Bytes, String> {
+pub(crate) fn from_json(text: &[u8]) -> Result<Bytes, String> {
     let mut input = Vec::with_capacity(text.len());
     let mut reader = serde_json::Deserializer::from_slice(text);
     let mut writer = rmp_serde::Serializer::new(&mut input).with_struct_map();
@@ -21,21 +21,29 @@ fn not_json(error: &dyn std::fmt::Display) -> String {
 }
 
 /// A function's output as one line of JSON.
-pub(super) fn to_json(output: &[u8]) -> Result<Vec<u8>, String> {
+pub(crate) fn to_json(output: &[u8]) -> Result<Vec<u8>, String> {
     let mut text = Vec::with_capacity(output.len());
     let mut reader = rmp_serde::Deserializer::from_read_ref(output);
     serde_transcode::transcode(&mut reader, &mut serde_json::Serializer::new(&mut text)).map_err(|error| error.to_string())?;
     Ok(text)
 }
 
-pub(super) fn output_object(line: u64, output: &[u8], usage: Option<&Value>) -> Vec<u8> {
+/// An object of `--indexed`, where `key` is what inputs are counted in: `line` or `index`.
+pub(crate) fn output_object((key, number): (&str, u64), output: &[u8], usage: Option<&Value>) -> Vec<u8> {
     let usage = usage.map(|usage| format!(",\"usage\":{usage}")).unwrap_or_default();
-    [format!("{{\"line\":{line},\"output\":").as_bytes(), output, usage.as_bytes(), b"}"].concat()
+    [format!("{{\"{key}\":{number},\"output\":").as_bytes(), output, usage.as_bytes(), b"}"].concat()
 }
 
-pub(super) fn error_object(line: u64, kind: &str, message: &str, causes: &[String], usage: Option<&Value>) -> Vec<u8> {
+/// The same for a call that failed.
+pub(crate) fn error_object(
+    (key, number): (&str, u64),
+    kind: &str,
+    message: &str,
+    causes: &[String],
+    usage: Option<&Value>,
+) -> Vec<u8> {
     let error = json!({ "kind": kind, "message": message, "causes": causes });
-    let mut object = json!({ "line": line, "error": error });
+    let mut object = json!({ key: number, "error": error });
     if let Some(usage) = usage {
         object["usage"] = usage.clone();
     }

@@ -150,7 +150,8 @@ fn plays(steps: Vec<Step>, parallelism: u64) -> Result<(), TestCaseError> {
             Step::Print(number) => {
                 let running = world.nodes.get(&node_id(number)).and_then(|node| node.running.first().cloned());
                 if let Some((job, call)) = running {
-                    let printed = CallReport::Printed(burla_types::OutputStream::Stdout, LINES.clone());
+                    let printed =
+                        CallReport::Printed { stream: burla_types::OutputStream::Stdout, first_line: 0, lines: LINES.clone() };
                     world.reports(node_id(number), job, call, printed);
                 }
             }

@@ -28,7 +28,16 @@ pub(super) fn limits(memory_bytes_max: u64) -> Limits {
 pub(super) fn job(parallelism_max: u64) -> JobSpec {
     let limits = limits(4 << 30);
     let work = Work { digest: Digest::of(b"x"), function: "a::f".into(), limits, env: BTreeMap::new(), wants_output: true };
-    JobSpec { name: "job".into(), work: Arc::new(work), cpu_millis: 1000, memory_bytes: None, parallelism_max }
+    JobSpec {
+        name: "job".into(),
+        work: Arc::new(work),
+        cpu_millis: 1000,
+        memory_bytes: None,
+        parallelism_max,
+        retries: 0,
+        retries_exceeded: false,
+        before: Before::default(),
+    }
 }
 
 pub(super) fn inputs(count: usize) -> Vec<Bytes> {
@@ -136,6 +145,15 @@ impl World {
             }
             NodeCommand::RunCalls(job, calls) => node.waiting.extend(calls.into_iter().map(|call| (job, call))),
             NodeCommand::RecallCalls(job) => return Some(Event::CallsReturned(id, job, node.give_back(job))),
+            NodeCommand::StopCalls(job, calls) => {
+                let is_one = |(of, call): &(JobId, CallToRun)| *of == job && calls.contains(&(call.index, call.attempt));
+                let found = node.running.iter().chain(&node.waiting).filter(|one| is_one(one));
+                let returned: Vec<_> = found.map(|(_, call)| (call.index, call.attempt)).collect();
+                node.running.retain(|one| !is_one(one));
+                node.waiting.retain(|one| !is_one(one));
+                node.start();
+                return Some(Event::CallsReturned(id, job, CallsReturned { calls: returned, reason: ReturnReason::Stopped }));
+            }
             NodeCommand::SetOutputPaused(job, paused) => {
                 self.output_paused.insert(job, paused);
             }
@@ -180,7 +198,8 @@ impl World {
         for (id, node) in &self.grid.nodes {
             let held = self.grid.jobs.values().filter_map(|job| Some((job.slot(), job.leases.get(*id)?.held)));
             let held = held.fold(Resources::default(), |sum, (slot, held)| sum.plus(slot, held));
-            assert_eq!(node.taken(), held, "what the node has given is what is held");
+            let claimed = self.grid.claimed_on(*id);
+            assert_eq!(node.taken(), held.plus(claimed, 1), "what the node has given is what is held");
         }
         for job in self.grid.jobs.values() {
             for (_, lease) in job.leases.iter() {
@@ -203,7 +222,7 @@ impl World {
     }
 
     pub(super) fn joins(&mut self, number: u8, cpus: u64) {
-        self.happens(Event::NodeJoined(node_id(number), node(cpus)));
+        self.happens(Event::NodeJoined(node_id(number), node(cpus), vec![]));
     }
 
     pub(super) fn opens(&mut self, number: u8, spec: JobSpec, count: usize) {

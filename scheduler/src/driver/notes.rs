@@ -1,0 +1,155 @@
+//! What is known of a job besides what the grid decides by: for who looks at it, now and when it is over.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use burla_proto::convert::{self, CallReport};
+use burla_proto::v1::{self, job::State};
+use burla_types::{GridError, JobId, Outcome, Usage};
+
+use crate::grid::event::CallUpdate;
+use crate::grid::overview::JobOverview;
+use crate::metrics::JobEnd;
+
+/// Nodes that are named; a job may have run on all there are.
+const NODES_MAX: usize = 64;
+
+/// The ways in which a call ends that is not done, in the order of [`Notes::failures`].
+const FAILURES: [&str; 6] = ["failed", "panicked", "trapped", "exceeded", "refused", "lost"];
+
+/// What is noted of an open job.
+#[derive(Debug)]
+pub(crate) struct Notes {
+    pub(crate) options: Arc<v1::OpenJob>,
+    opened: SystemTime,
+    pub(crate) detached: bool,
+    /// Inputs that arrived, and whether these are all.
+    pub(crate) inputs: u64,
+    pub(crate) inputs_closed: bool,
+    calls_ended: u64,
+    failures: [u64; 6],
+    usage: Usage,
+    nodes: Vec<Arc<str>>,
+}
+
+impl Notes {
+    pub(crate) fn new(options: Arc<v1::OpenJob>, opened: SystemTime, detached: bool) -> Self {
+        Self {
+            options,
+            opened,
+            detached,
+            inputs: 0,
+            inputs_closed: false,
+            calls_ended: 0,
+            failures: [0; 6],
+            usage: Usage::default(),
+            nodes: Vec::new(),
+        }
+    }
+
+    /// What is known of the part that an earlier scheduler saw.
+    pub(crate) fn add_before<'a>(
+        &mut self,
+        calls_ended: u64,
+        usage: Usage,
+        failures: impl IntoIterator<Item = (&'a String, &'a u64)>,
+        nodes: impl IntoIterator<Item = String>,
+    ) {
+        (self.calls_ended, self.usage) = (calls_ended, usage);
+        for (kind, count) in failures {
+            if let Some(position) = FAILURES.iter().position(|known| known == kind) {
+                self.failures[position] = *count;
+            }
+        }
+        self.nodes = nodes.into_iter().take(NODES_MAX).map(Into::into).collect();
+    }
+
+    /// Inputs that arrived, less the calls that ended.
+    pub(crate) fn calls_open(&self) -> u64 {
+        self.inputs.saturating_sub(self.calls_ended)
+    }
+
+    pub(crate) fn ran_on(&mut self, node: &Arc<str>) {
+        if self.nodes.len() < NODES_MAX && !self.nodes.contains(node) {
+            self.nodes.push(Arc::clone(node));
+        }
+    }
+
+    /// Takes note of calls that ended, and returns how many did.
+    pub(crate) fn calls_told(&mut self, updates: &[CallUpdate]) -> u64 {
+        let before = self.calls_ended;
+        for update in updates {
+            let CallReport::Ended { outcome, usage, .. } = &update.report else { continue };
+            self.calls_ended += 1;
+            self.usage.add(usage);
+            let kind = match outcome {
+                Outcome::Done(_) => continue,
+                Outcome::Failed { .. } => 0,
+                Outcome::Panicked { .. } => 1,
+                Outcome::Trapped { .. } => 2,
+                Outcome::Exceeded(_) => 3,
+                Outcome::Refused { .. } => 4,
+                Outcome::Lost { .. } => 5,
+            };
+            self.failures[kind] += 1;
+        }
+        self.calls_ended - before
+    }
+
+    /// The job as it is, from what the grid knows of it.
+    pub(crate) fn open_job(&self, it: JobOverview) -> v1::Job {
+        v1::Job {
+            calls_ended: it.calls_ended,
+            running: it.running,
+            waiting: it.waiting.unwrap_or_default(),
+            slot: Some(it.slot.into()),
+            state: State::Open.into(),
+            retried: it.retried,
+            requeued: it.requeued,
+            ..self.job(it.id)
+        }
+    }
+
+    /// The job as it was when it ended.
+    pub(crate) fn ended_job(&self, id: JobId, end: JobEnd, error: Option<&GridError>, tried_again: (u64, u64)) -> v1::Job {
+        let state = match end {
+            JobEnd::Finished => State::Finished,
+            JobEnd::Failed => State::Failed,
+            JobEnd::Canceled => State::Canceled,
+            JobEnd::Abandoned => State::Abandoned,
+        };
+        let error = error.map(ToString::to_string).unwrap_or_default();
+        let (retried, requeued) = tried_again;
+        v1::Job { state: state.into(), error, retried, requeued, ..self.job(id) }
+    }
+
+    fn job(&self, id: JobId) -> v1::Job {
+        let failures = FAILURES.iter().zip(self.failures).filter(|(_, count)| *count > 0);
+        let opened_ago = self.opened.elapsed().unwrap_or_default();
+        v1::Job {
+            job_id: convert::job_id_bytes(id),
+            name: self.options.name.clone(),
+            function: self.options.work.as_ref().map(|work| work.function.clone()).unwrap_or_default(),
+            calls_ended: self.calls_ended,
+            calls_failed: self.failures.iter().sum(),
+            inputs: self.inputs,
+            inputs_closed: self.inputs_closed,
+            opened_ms_ago: u64::try_from(opened_ago.as_millis()).unwrap_or(u64::MAX),
+            usage: Some(self.usage.into()),
+            detached: self.detached,
+            failures: failures.map(|(kind, count)| ((*kind).to_owned(), count)).collect(),
+            nodes: self.nodes.iter().map(|node| (**node).to_owned()).collect(),
+            options: Some(without_secrets(&self.options)),
+            ..v1::Job::default()
+        }
+    }
+}
+
+/// The options without the values of the environment: they may be anything, and these are for everyone to see.
+fn without_secrets(options: &v1::OpenJob) -> v1::OpenJob {
+    let mut options = options.clone();
+    if let Some(work) = &mut options.work {
+        work.env.values_mut().for_each(String::clear);
+    }
+    options
+}
