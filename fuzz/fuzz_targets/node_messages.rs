@@ -7,7 +7,7 @@ use burla_proto::v1::{self, node_message::Message};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Some(v1::NodeMessage { message: Some(message) }) = decode(bytes) {
+    if let Some(v1::NodeMessage { message: Some(message), .. }) = decode(bytes) {
         match message {
             Message::Hello(hello) => {
                 peer(hello.node);

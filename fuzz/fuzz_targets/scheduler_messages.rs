@@ -4,6 +4,7 @@
 
 use burla_fuzz::{call, decode, digest, job_id, node_id, resources, usage, work};
 use burla_proto::status;
+use burla_proto::v1::follow_job_response::Response as Follow;
 use burla_proto::v1::{self, grid_error_detail::Kind, map_response::Response, scheduler_message::Message};
 use burla_types::GridError;
 use burla_types::text::truncated;
@@ -41,6 +42,14 @@ fuzz_target!(|bytes: &[u8]| {
             Message::SetOutputPaused(set) => job_id(&set.job_id),
             Message::StopJob(stop) => job_id(&stop.job_id),
             Message::RecallCalls(recall) => job_id(&recall.job_id),
+            Message::StopCalls(stop) => job_id(&stop.job_id),
+            Message::Acknowledged(_) => {}
+        }
+    }
+    if let Some(v1::FollowJobResponse { response: Some(response) }) = decode(bytes) {
+        match response {
+            Follow::Job(job) => job_id(&job.job_id),
+            Follow::Outcomes(events) | Follow::Lines(events) => events.events.into_iter().for_each(call),
         }
     }
     if let Some(chunk) = decode::<v1::ComponentChunk>(bytes) {
