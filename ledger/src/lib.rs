@@ -13,7 +13,7 @@
 //! 6. Every entry carries a checksum over its bytes and its place ([`frame`]). What is damaged is told, by name, and never skipped.
 //!
 //! [`FileLedger`] is a file on one machine; [`MemoryLedger`] keeps nothing. What they have to have in common, and one that runs on
-//! several machines too, is tested by [`conformance`].
+//! several machines too, is tested by `conformance`.
 
 mod position;
 
