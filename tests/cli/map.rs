@@ -253,7 +253,9 @@ fn a_second_ctrl_c_ends_a_program_that_does_not_notice_the_first() {
 /// A grid of `cargo burla up`, which programs with this folder find.
 fn up(folder: &Path) -> Daemon {
     let up = Daemon::start(
-        command(root(), &["up", "--cpus", "3", "--memory", "2"]).env("XDG_RUNTIME_DIR", folder).env("XDG_DATA_HOME", folder),
+        command(root(), &["up", "--cpus", "3", "--memory", "2"])
+            .env("XDG_RUNTIME_DIR", folder)
+            .env("XDG_DATA_HOME", folder.join("data")),
     );
     up.wait_for("listening on http://127.0.0.1:");
     until("it says so", || up.log().contains("a grid of 3 CPUs is up"));
@@ -265,7 +267,7 @@ fn programs_find_a_grid_that_stays() {
     let folder = tempfile::tempdir().unwrap();
     let here = |arguments: &[&str]| {
         let mut command = command(root(), arguments);
-        command.env("XDG_RUNTIME_DIR", folder.path()).env("XDG_DATA_HOME", folder.path());
+        command.env("XDG_RUNTIME_DIR", folder.path()).env("XDG_DATA_HOME", folder.path().join("data"));
         command
     };
     let none = here(&["nodes"]).output().unwrap();
