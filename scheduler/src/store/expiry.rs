@@ -45,6 +45,11 @@ impl State {
         let mut too_many = self.index.ended_count().saturating_sub(config.history_jobs_max);
         let retention_ms = u64::try_from(config.retention.as_millis()).unwrap_or(u64::MAX);
         for (job, ended) in self.index.ended_jobs() {
+            // It was opened anew and has ended again, which waits to be written: then it is not of the oldest any more, and what is
+            // too many is looked at again.
+            if self.ending.contains_key(&job) {
+                continue;
+            }
             let kept_bytes = self.index.job(job).map(|kept| kept.bytes);
             if too_many > 0 {
                 too_many -= 1;

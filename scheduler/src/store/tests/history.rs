@@ -135,3 +135,25 @@ async fn a_job_that_was_not_kept_and_is_opened_anew_ends_twice_and_is_listed_onc
     assert_eq!(disk.records().await, ["epoch", "ended"]);
     assert_eq!(disk.open().await.0.history().len(), 1);
 }
+
+#[tokio::test]
+async fn a_job_whose_second_end_waits_to_be_written_is_not_forgotten_for_the_first() {
+    let mut disk = Disk::new();
+    disk.config.history_jobs_max = 2;
+    let (store, mut writer, _) = disk.open().await;
+    let end = |number| {
+        store.end_job(id(number), ended_as(id(number)));
+        disk.advance(Duration::from_millis(1));
+    };
+    end(1);
+    end(2);
+    assert!(writer.write().await.unwrap());
+    // The third is taken by the writer and stays with it; the first ends again after that.
+    end(3);
+    disk.ledger.inject([Fault::Full]);
+    assert!(!writer.write().await.unwrap());
+    end(1);
+    assert!(writer.write().await.unwrap());
+    assert_eq!(names(&store), [3, 1]);
+    assert_eq!(names(&disk.open().await.0), [3, 1]);
+}
