@@ -1,8 +1,8 @@
 //! Local files by name, written whole, within a size cap: where a scheduler keeps components and a node keeps compiled ones.
 //!
 //! A reader sees a file whole or not at all, since each is written under a temporary name and renamed. Nothing is synced to the
-//! disk: whoever reads checks the bytes (by digest, or by MAC), so what a power cut leaves half-written is found out and made
-//! again. When the files together pass the cap, the ones that were not read for longest go first.
+//! disk unless that is asked for: whoever reads checks the bytes (by digest, or by MAC), so what a power cut leaves half-written is
+//! found out and made again. When the files together pass the cap, the ones that were not read for longest go first.
 
 use std::fs::{self, File, FileTimes};
 use std::io::{self, Read, Write};
@@ -76,6 +76,13 @@ impl BlobDir {
         let file = file.persist(self.folder.join(name)).map_err(|error| error.error)?;
         self.evict(name)?;
         Ok(file)
+    }
+
+    /// [`put`](Self::put) of what nobody could make again: when it returns, the blob outlives a power cut.
+    pub fn put_durably(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.put_parts(name, &[bytes])?.sync_all()?;
+        // And its name.
+        File::open(&self.folder)?.sync_all()
     }
 
     /// Removes a blob that turned out to be bad.
@@ -153,7 +160,7 @@ mod tests {
         let (_folder, blobs) = open(100);
         assert_eq!(blobs.get("a").unwrap(), None);
         blobs.put("a", b"one").unwrap();
-        blobs.put("a", b"two").unwrap();
+        blobs.put_durably("a", b"two").unwrap();
         assert_eq!(blobs.get("a").unwrap().as_deref(), Some(&b"two"[..]));
         blobs.remove("a").unwrap();
         blobs.remove("a").unwrap();

@@ -11,7 +11,7 @@ use burla_proto::{
     COMPONENT_CHUNK_BYTES, CONNECTION_WINDOW_BYTES, FRAME_BYTES_MAX, HEARTBEAT_INTERVAL, HEARTBEAT_TIMEOUT, MESSAGE_BYTES_MAX,
     STREAM_WINDOW_BYTES, convert, status, v1,
 };
-use burla_types::Peer;
+use burla_types::{GridError, JobId, Peer};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
@@ -24,6 +24,9 @@ use crate::{Error, Result};
 
 /// How long a scheduler may take to accept a connection. One on another continent needs a third of a second.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a job that is given up is tried to be canceled. Whoever pressed Ctrl-C waits for it.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The threads that speak with grids. What is woken on the thread that wakes it costs no switch of threads; and where a job has
 /// to wait for a slow terminal, `block_in_place` gets another thread for everything else.
@@ -48,6 +51,21 @@ pub(crate) fn runtime() -> &'static Runtime {
             .build()
             .expect("the operating system gives this process a thread")
     })
+}
+
+/// Cancels a job that nobody wants any more, over a connection of its own; for so long at most. What becomes of it is in the log.
+pub(crate) async fn cancel(url: String, id: JobId) {
+    let canceling = async {
+        let mut connection = Connection::open(&url).await?;
+        let request = v1::CancelJobRequest { client: Some(Peer::this().into()), job_id: convert::job_id_bytes(id) };
+        connection.client.cancel_job(request).await.map_err(|status| connection.error(status)).map(|_| ())
+    };
+    match tokio::time::timeout(CANCEL_TIMEOUT, canceling).await {
+        // It may never have got there, or has ended by itself.
+        Ok(Ok(()) | Err(Error::Grid(GridError::UnknownJob(_)))) => {}
+        Ok(Err(error)) => tracing::warn!(job = %id, error = &error as &dyn std::error::Error, "cannot cancel a job"),
+        Err(_) => tracing::warn!(job = %id, "cannot cancel a job: the grid does not answer"),
+    }
 }
 
 /// A dialled scheduler.

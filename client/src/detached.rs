@@ -79,6 +79,7 @@ pub(crate) fn lines_so_far(grid: &Grid, id: JobId, mut to: Stdout) -> Result<()>
             match next? {
                 Next::Event(event) => show(&follow, event, &mut to)?,
                 Next::Answered => answered = true,
+                Next::Broke => answered = false,
                 Next::Over(_) => return Ok(()),
             }
         }
@@ -89,7 +90,7 @@ async fn until_over(follow: &mut Follow, mut event: impl FnMut(&Follow, Followed
     loop {
         match std::future::poll_fn(|context| follow.poll_next(context)).await? {
             Next::Event(followed) => event(follow, followed)?,
-            Next::Answered => {}
+            Next::Answered | Next::Broke => {}
             Next::Over(job) => return Ok(job),
         }
     }
@@ -123,7 +124,7 @@ impl RawOutcomes {
                     self.usage.add(&end.usage);
                     return Poll::Ready(Some(Ok(end)));
                 }
-                Ok(Next::Event(Followed::Printed { .. }) | Next::Answered) => continue,
+                Ok(Next::Event(Followed::Printed { .. }) | Next::Answered | Next::Broke) => continue,
                 Ok(Next::Over(job)) => ended_well(job),
                 Err(error) => Err(error),
             };

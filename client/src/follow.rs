@@ -63,9 +63,13 @@ pub(crate) struct Follow {
     progress: Arc<Progress>,
 }
 
-struct Batch {
-    events: Vec<Followed>,
-    _room: Option<OwnedSemaphorePermit>,
+enum Batch {
+    Events {
+        events: Vec<Followed>,
+        _room: Option<OwnedSemaphorePermit>,
+    },
+    /// The connection broke.
+    Broke,
 }
 
 /// What comes next of a job that is followed.
@@ -75,6 +79,8 @@ pub(crate) enum Next {
     Event(Followed),
     /// The scheduler has answered, and there may be nothing to tell for a while.
     Answered,
+    /// The connection broke, so nobody tells anything until the scheduler has answered again.
+    Broke,
     /// The job is over; this is how.
     Over(JobInfo),
 }
@@ -102,9 +108,13 @@ impl Follow {
         if let Some(event) = self.ready.pop_front() {
             return Poll::Ready(Ok(Next::Event(event)));
         }
-        if let Some(batch) = ready!(self.batches.poll_recv(context)) {
-            self.ready = batch.events.into();
-            return Poll::Ready(Ok(self.ready.pop_front().map_or(Next::Answered, Next::Event)));
+        match ready!(self.batches.poll_recv(context)) {
+            Some(Batch::Events { events, .. }) => {
+                self.ready = events.into();
+                return Poll::Ready(Ok(self.ready.pop_front().map_or(Next::Answered, Next::Event)));
+            }
+            Some(Batch::Broke) => return Poll::Ready(Ok(Next::Broke)),
+            None => {}
         }
         let Some(task) = &mut self.task else { return Poll::Pending };
         let ended = ready!(Pin::new(task).poll(context));
@@ -153,7 +163,11 @@ impl Follower {
         loop {
             match self.run_on_one_connection(&mut redial).await {
                 Ok(job) => return Ok(job),
-                Err(error) => redial.pause(error, &self.progress).await?,
+                Err(error) => {
+                    // Whoever receives is gone, and this task is aborted with it.
+                    let _ = self.sender.send(Batch::Broke).await;
+                    redial.pause(error, &self.progress).await?;
+                }
             }
         }
     }
@@ -161,6 +175,7 @@ impl Follower {
     /// Returns the job as it was when it ended.
     async fn run_on_one_connection(&mut self, redial: &mut Redial) -> Result<JobInfo> {
         let mut connection = Connection::open(&self.url).await?;
+        redial.reached();
         let request = v1::FollowJobRequest {
             client: Some(Peer::this().into()),
             job_id: convert::job_id_bytes(self.id),
@@ -169,6 +184,7 @@ impl Follower {
         };
         let responses = connection.client.follow_job(request).await.map_err(|status| connection.error(status))?;
         let mut responses = responses.into_inner();
+        redial.well(&self.progress);
         // The job, where it was over and nothing has come since.
         let mut over = None;
         while let Some(message) = responses.message().await.map_err(|status| connection.error(status))? {
@@ -176,10 +192,9 @@ impl Follower {
                 Some(Response::Job(job)) => {
                     let job = job_info(job)?;
                     self.check(&job)?;
-                    redial.well(&self.progress);
                     self.show(&job);
                     over = (job.state != JobState::Open).then_some(job);
-                    Batch { events: Vec::new(), _room: None }
+                    Batch::Events { events: Vec::new(), _room: None }
                 }
                 Some(Response::Outcomes(kept)) if self.wanted == Wanted::Outcomes => {
                     over = None;
@@ -256,7 +271,7 @@ impl Follower {
         let permits = u32::try_from(bytes.min(EVENT_BYTES_MAX) / BYTES_PER_PERMIT).unwrap_or(u32::MAX);
         // Nobody closes the semaphore.
         let room = Arc::clone(&self.room).acquire_many_owned(permits).await.ok();
-        Ok(Batch { events, _room: room })
+        Ok(Batch::Events { events, _room: room })
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use burla_proto::WireSize;
 use burla_proto::convert::{self, CallReport};
 use burla_proto::v1::{self, map_response::Response};
-use burla_types::{GridError, Outcome, Usage};
+use burla_types::{GridError, JobId, Outcome, Usage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
@@ -29,7 +29,7 @@ use crate::interrupt::Interrupt;
 use crate::opening::new_job_id;
 use crate::options::CheckedOptions;
 use crate::progress::{self, Progress};
-use crate::{CanceledBy, Error, Result, Stdout};
+use crate::{CanceledBy, Error, Result, Stdout, connection};
 
 pub(crate) use self::opening::RECONNECT_TIME_MAX;
 
@@ -46,6 +46,9 @@ const BYTES_PER_PERMIT: usize = 1 << 10;
 /// and where the scheduler has only seen the connection close, it keeps the job for a grace time. Enough for a round trip to
 /// another continent and back, and little to wait for at the end of a program.
 pub(crate) const ABANDON_TIME_MAX: Duration = Duration::from_millis(100);
+
+/// How long it is then waited for that the scheduler answers to another request, which says the same.
+pub(crate) const CANCEL_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// Call events, and their bytes, after which the scheduler is told that the client has them. It keeps them until then: few enough
 /// for its memory, and many enough that to tell costs nothing beside them.
@@ -90,9 +93,10 @@ impl Job {
         unwanted: oneshot::Receiver<()>,
     ) -> Result<()> {
         let progress = Arc::clone(&self.progress);
+        let (id, url) = (new_job_id(), self.options.url.clone());
         let canceled = |by| Err(Error::JobCanceled { by, calls_ended: progress.calls_ended() });
         let is_connected = AtomicBool::new(false);
-        let mut running = pin!(self.run_uninterrupted(&inputs, outcomes, &is_connected));
+        let mut running = pin!(self.run_uninterrupted(id, &inputs, outcomes, &is_connected));
         tokio::select! {
             ended = &mut running => return match ended {
                 Err(Error::Grid(GridError::Canceled)) => canceled(CanceledBy::Operator),
@@ -103,20 +107,26 @@ impl Job {
         }
         let canceled = canceled(CanceledBy::CtrlC);
         inputs.abandon();
-        if is_connected.load(Ordering::Relaxed) {
-            // It takes no notice any more of what comes, but the end.
-            let _ = tokio::time::timeout(ABANDON_TIME_MAX, running).await;
+        // It takes no notice any more of what comes, but the end.
+        if is_connected.load(Ordering::Relaxed) && tokio::time::timeout(ABANDON_TIME_MAX, running).await.is_err() {
+            // That the job is not wanted stands behind inputs for which the scheduler has no room, so it is said by another way.
+            let canceling = tokio::spawn(connection::cancel(url, id));
+            let _ = tokio::time::timeout(CANCEL_TIME_MAX, canceling).await;
         }
         canceled
     }
 
     async fn run_uninterrupted(
         self,
+        id: JobId,
         inputs: &InputReceiver,
         outcomes: mpsc::Sender<EndedBatch>,
         is_connected: &AtomicBool,
     ) -> Result<()> {
-        let open = self.open();
+        let open = v1::OpenJob {
+            job_id: convert::job_id_bytes(id),
+            ..self.options.open_job(&self.function, self.component.digest)
+        };
         let Self { component, options: CheckedOptions { url, stdout, .. }, progress, reconnect_time_max, .. } = self;
         let shown_progress = Arc::clone(&progress);
         let mut opening = Opening::new(url, open, component, inputs, progress, is_connected, reconnect_time_max);
@@ -142,7 +152,13 @@ impl Job {
                     }
                     return Ok(());
                 }
-                Err(broke) if is_break(&broke) => line = events.reconnect(broke, &mut opening).await?,
+                // Nothing is missing but the word that it is over.
+                Err(broke) if is_break(&broke) && inputs.all_ended() => return Ok(()),
+                Err(broke) if is_break(&broke) => match events.reconnect(broke, &mut opening).await {
+                    Ok(again) => line = again,
+                    Err(_) if inputs.all_ended() => return Ok(()),
+                    Err(error) => return Err(error),
+                },
                 Err(error) => {
                     // The scheduler's own errors have ended the stream; with one of ours, it has to be told.
                     inputs.abandon();
@@ -151,11 +167,6 @@ impl Job {
                 }
             }
         }
-    }
-
-    fn open(&self) -> v1::OpenJob {
-        let job_id = convert::job_id_bytes(new_job_id());
-        v1::OpenJob { job_id, ..self.options.open_job(&self.function, self.component.digest) }
     }
 }
 
@@ -202,7 +213,7 @@ impl Events<'_> {
                 continue;
             }
             if !matches!(message.response, Some(Response::Opened(_))) {
-                opening.went_on();
+                opening.went_on(line);
             }
             match message.response {
                 Some(Response::Events(events)) => self.take(events).await?,

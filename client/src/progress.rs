@@ -367,7 +367,7 @@ impl State {
         }
         let (since, before) = self.samples.front().copied().unwrap_or((now, ended));
         let elapsed = (now - since).as_secs_f64();
-        if elapsed > 0.0 { (ended - before) as f64 / elapsed } else { 0.0 }
+        if elapsed > 0.0 { ended.saturating_sub(before) as f64 / elapsed } else { 0.0 }
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::component::Component;
 use crate::input_buffer::{Closed, InputSender, input_buffer};
-use crate::job::{ABANDON_TIME_MAX, Ended, EndedBatch, Job, RECONNECT_TIME_MAX};
+use crate::job::{ABANDON_TIME_MAX, CANCEL_TIME_MAX, Ended, EndedBatch, Job, RECONNECT_TIME_MAX};
 use crate::options::{CheckedOptions, Options};
 use crate::progress::Progress;
 use crate::{CallEnd, CallError, Error, Result, Usage, connection, interrupt};
@@ -33,6 +33,8 @@ pub struct RawCalls<S> {
     inputs: Option<Inputs<S>>,
     inputs_taken: u64,
     inputs_held: bool,
+    /// The last turn of taking inputs took all its time.
+    inputs_are_slow: bool,
     usage: Usage,
     outcomes: mpsc::Receiver<EndedBatch>,
     /// Handed out one at a time from the batch that came last.
@@ -66,7 +68,8 @@ impl<S> RawCalls<S> {
         // The task may wait for room.
         self.outcomes.close();
         while self.outcomes.try_recv().is_ok() {}
-        let _ = over.recv_timeout(ABANDON_TIME_MAX);
+        // And a moment for the task to go on from where these two end.
+        let _ = over.recv_timeout(ABANDON_TIME_MAX + CANCEL_TIME_MAX + ABANDON_TIME_MAX);
         handle.abort();
         self.progress.stopped();
     }
@@ -111,6 +114,7 @@ where
             inputs: Some(Inputs { source: inputs, sender }),
             inputs_taken: 0,
             inputs_held: false,
+            inputs_are_slow: false,
             usage: Usage::default(),
             outcomes,
             ready: Vec::new().into_iter(),
@@ -146,6 +150,13 @@ where
             if self.task.is_none() {
                 return Poll::Ready(None);
             }
+            // An iterator that takes its time is not asked while there is something to give.
+            if self.inputs_are_slow
+                && let Poll::Ready(Some(batch)) = self.outcomes.poll_recv(context)
+            {
+                self.ready = batch.ended.into_iter();
+                continue;
+            }
             let turn = match self.take_inputs(context) {
                 Ok(turn) => turn,
                 Err(error) => {
@@ -153,6 +164,7 @@ where
                     return Poll::Ready(Some(Err(error)));
                 }
             };
+            self.inputs_are_slow = turn == Turn::TimeIsUp;
             match self.outcomes.poll_recv(context) {
                 Poll::Ready(Some(batch)) => self.ready = batch.ended.into_iter(),
                 Poll::Ready(None) => return self.poll_task(context),

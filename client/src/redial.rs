@@ -6,6 +6,7 @@ use burla_types::GridError;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
+use crate::connection::CONNECT_TIMEOUT;
 use crate::progress::{self, Progress};
 use crate::{Error, Result};
 
@@ -36,7 +37,11 @@ pub(crate) struct Redial {
 }
 
 struct Broken {
-    since: Instant,
+    /// The time that was spent in tries and pauses. No difference of two times: what a machine or a process slept through would count
+    /// as if it had been used to try.
+    spent: Duration,
+    /// Since when it is tried.
+    trying_since: Instant,
     pause: Duration,
     told: bool,
 }
@@ -44,6 +49,11 @@ struct Broken {
 impl Redial {
     pub(crate) fn new() -> Self {
         Self { was_well: false, well_since: None, broken: None }
+    }
+
+    /// Somebody answers at the address.
+    pub(crate) fn reached(&mut self) {
+        self.was_well = true;
     }
 
     /// The scheduler has answered.
@@ -68,20 +78,23 @@ impl Redial {
         progress.set_waiting(Some(waiting_for(&error)));
         let Some(broken) = &mut self.broken else {
             tracing::debug!(error = &error as &dyn std::error::Error, "dialling again");
-            self.broken = Some(Broken { since: now, pause: PAUSE_MIN, told: false });
+            self.broken = Some(Broken { spent: Duration::ZERO, trying_since: now, pause: PAUSE_MIN, told: false });
             return Ok(());
         };
-        let tried = now - broken.since;
-        if tried >= TRYING_MAX {
+        // No try takes longer than to connect does.
+        broken.spent += (now - broken.trying_since).min(CONNECT_TIMEOUT);
+        if broken.spent >= TRYING_MAX {
             return Err(error);
         }
-        if tried >= NOTICE_DELAY && !progress.has_line() && !std::mem::replace(&mut broken.told, true) {
+        if broken.spent >= NOTICE_DELAY && !progress.has_line() && !std::mem::replace(&mut broken.told, true) {
             // Stderr may be full, or stopped with Ctrl-S; the connection's own task must not wait behind it.
             tokio::task::block_in_place(|| progress::tell(&format!("waiting: {}", waiting_for(&error))));
         }
         let pause = broken.pause;
         broken.pause = PAUSE_MAX.min(pause * 2);
         tokio::time::sleep(pause).await;
+        broken.spent += pause;
+        broken.trying_since = Instant::now();
         Ok(())
     }
 
@@ -157,7 +170,7 @@ mod tests {
 
     fn broken_for(redial: &mut Redial, time: Duration) {
         let broken = redial.broken.as_mut().unwrap();
-        broken.since = broken.since.checked_sub(time).unwrap();
+        broken.spent += time;
         broken.told = true;
     }
 }

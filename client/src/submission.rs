@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use burla_proto::convert;
 use burla_proto::v1::{self, MapRequest, map_request::Request, submit_job_response::Response};
-use burla_types::{GridError, JobId, Peer};
+use burla_types::{GridError, JobId};
 use bytes::Bytes;
 use futures_core::Stream;
 use tokio::task::JoinHandle;
@@ -30,9 +30,6 @@ use crate::{CanceledBy, Error, Grid, Result};
 
 /// How long inputs are taken before the caller's other tasks have a turn.
 const INPUT_TURN: Duration = Duration::from_millis(1);
-
-/// How long a job that is given up is tried to be canceled. Whoever pressed Ctrl-C waits for it.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Gives a job of a component's function to the grid, and returns its id. Where it fails, is interrupted with Ctrl-C, or is
 /// dropped, what the grid has of the job by then is canceled.
@@ -133,12 +130,13 @@ where
         self.progress.stopped();
         let is_known = match error {
             Error::JobCanceled { by, .. } => *by == CanceledBy::CtrlC,
-            Error::Grid(_) | Error::Unreachable { .. } => false,
+            Error::Unreachable { .. } => false,
+            // The grid may have refused all of it, or what came after the beginning.
             _ => true,
         };
         if is_known {
             // What becomes of it is in the log; the error that led here is the one to tell.
-            let _ = connection::runtime().spawn(cancel(self.url.clone(), self.id)).await;
+            let _ = connection::runtime().spawn(connection::cancel(self.url.clone(), self.id)).await;
         }
     }
 }
@@ -149,22 +147,8 @@ impl<S> Drop for Submitting<S> {
         if let Some(task) = self.task.take() {
             task.abort();
             self.progress.stopped();
-            connection::runtime().spawn(cancel(self.url.clone(), self.id));
+            connection::runtime().spawn(connection::cancel(self.url.clone(), self.id));
         }
-    }
-}
-
-async fn cancel(url: String, id: JobId) {
-    let canceling = async {
-        let mut connection = Connection::open(&url).await?;
-        let request = v1::CancelJobRequest { client: Some(Peer::this().into()), job_id: convert::job_id_bytes(id) };
-        connection.client.cancel_job(request).await.map_err(|status| connection.error(status)).map(|_| ())
-    };
-    match tokio::time::timeout(CANCEL_TIMEOUT, canceling).await {
-        // It may never have got there.
-        Ok(Ok(()) | Err(Error::Grid(GridError::UnknownJob(_)))) => {}
-        Ok(Err(error)) => tracing::warn!(job = %id, error = &error as &dyn std::error::Error, "cannot cancel what was submitted"),
-        Err(_) => tracing::warn!(job = %id, "cannot cancel what was submitted: the grid does not answer"),
     }
 }
 
@@ -201,6 +185,7 @@ impl Submission {
 
     async fn run_on_one_connection(&mut self, redial: &mut Redial) -> Result<()> {
         let mut connection = Connection::open(&self.url).await?;
+        redial.reached();
         let mut provided = false;
         loop {
             match self.run_one_opening(&mut connection, redial).await {

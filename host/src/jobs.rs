@@ -135,6 +135,10 @@ impl Jobs {
         // First. Some reports end with the session before, and the calls that they are about must not be taken for running any
         // more by the time they are dropped. A slot tells of calls and lets go of them at once, so this order is enough.
         let batches = self.outbound.begin_session();
+        if self.leaving.load(Ordering::Relaxed) {
+            // Each session is told anew.
+            self.outbound.push(Report::Leaving);
+        }
         self.metrics.batches_sent_again.inc_by(batches as u64);
         let mut held = Vec::new();
         self.lock().retain(|_, job| {
@@ -265,6 +269,11 @@ impl Jobs {
         ids.into_iter().for_each(|id| self.recall(id));
         // The sender is `self`'s.
         let _ = self.slots_running.subscribe().wait_for(|slots| *slots == 0).await;
+    }
+
+    /// Whether nothing runs.
+    pub(crate) fn is_idle(&self) -> bool {
+        *self.slots_running.borrow() == 0
     }
 
     /// The node leaves now: calls that still run are stopped, and given back.

@@ -144,9 +144,7 @@ async fn work(
             ended = &mut session => ended,
             never = note_joined(joined, metrics) => match never {},
             () = &mut shutdown => {
-                if *joined.borrow() {
-                    leave(config, jobs, outbound, session).await;
-                }
+                leave(config, node, jobs, outbound, joined, session).await;
                 return Ok(());
             }
         };
@@ -171,7 +169,10 @@ async fn work(
         }
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
-            () = &mut shutdown => return Ok(()),
+            () = &mut shutdown => {
+                leave(config, node, jobs, outbound, joined, std::future::ready(Err(SessionError::Closed))).await;
+                return Ok(());
+            }
         }
     }
 }
@@ -208,13 +209,36 @@ fn jitter() -> f64 {
     f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX)
 }
 
-/// Ends what is running, or hands it back, and says goodbye.
+/// Ends what is running, or hands it back, and says goodbye. A scheduler that goes away meanwhile is dialled again: what runs is not
+/// thrown away for that, nor what has ended and is not acknowledged.
 async fn leave(
     config: &NodeConfig,
+    node: NodeId,
     jobs: &Jobs,
     outbound: &Outbound,
+    joined: &watch::Sender<bool>,
     session: impl Future<Output = Result<Infallible, SessionError>>,
 ) {
+    if !*joined.borrow() && jobs.is_idle() && outbound.is_empty() {
+        // Nobody misses it.
+        return;
+    }
+    let sessions = async {
+        let mut reconnect = Reconnect::default();
+        let mut ended = session.await;
+        loop {
+            let Err(error) = ended;
+            joined.send_replace(false);
+            match error {
+                // It has heard everything.
+                SessionError::Closed if outbound.is_closed() => return,
+                SessionError::Refused(source) if !matches!(source, GridError::ShuttingDown) => return,
+                error => tracing::warn!(error = %with_causes(&error), "lost the scheduler while leaving; trying again"),
+            }
+            tokio::time::sleep(reconnect.next_delay(jitter())).await;
+            ended = session::run(config, node, jobs, outbound, joined).await;
+        }
+    };
     let goodbye = async {
         tracing::info!(drain_time = ?config.drain_time, "leaving the grid: waiting for the calls that run");
         if tokio::time::timeout(config.drain_time, jobs.drain()).await.is_err() {
@@ -226,7 +250,7 @@ async fn leave(
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        _ = tokio::time::timeout(config.drain_time + FAREWELL_TIME_MAX, session) => {}
+        _ = tokio::time::timeout(config.drain_time + FAREWELL_TIME_MAX, sessions) => {}
         () = goodbye => {}
     }
 }

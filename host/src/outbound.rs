@@ -170,6 +170,17 @@ impl Outbound {
         self.arrived.notify_one();
     }
 
+    /// Whether nothing more is going to be told.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// Whether everything was told and is acknowledged.
+    pub(crate) fn is_empty(&self) -> bool {
+        let queue = self.lock();
+        queue.reports.is_empty() && queue.kept.is_empty()
+    }
+
     /// The scheduler has taken in the batches up to this number: they are kept no longer. `false` when there is none of this number.
     pub(crate) fn acknowledge(&self, number: u64) -> bool {
         let mut queue = self.lock();

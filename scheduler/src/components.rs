@@ -120,7 +120,8 @@ impl Components {
         describe(bytes)?;
         tracing::info!(%digest, bytes = bytes.len(), "component uploaded");
         self.metrics.components_uploaded.inc();
-        self.blobs.put(&digest.to_string(), bytes).map_err(|error| {
+        // A job that is kept needs it after a power cut, too, when nobody may be there to upload it again.
+        self.blobs.put_durably(&digest.to_string(), bytes).map_err(|error| {
             tracing::error!(%error, %digest, "cannot write a component");
             GridError::InvalidRequest { reason: format!("the scheduler cannot store the component: {error}") }
         })

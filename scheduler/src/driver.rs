@@ -62,14 +62,16 @@ pub(crate) struct Driver {
     /// Nodes that said something which is not acknowledged.
     unacknowledged: BTreeSet<NodeId>,
     jobs: HashMap<JobId, JobEndpoint>,
-    /// Detached jobs that wait for inputs to be on the disk.
+    /// Detached jobs whose next inputs are to be read, if there is room for them.
     hungry: BTreeSet<JobId>,
+    /// Those whose next inputs were not on the disk when it was looked.
+    starved: BTreeSet<JobId>,
+    /// How much was on the disk when that was last taken in.
+    reached: Ticket,
     /// What of detached jobs is on its way to the disk: bytes that count as untaken until then.
     on_their_way: VecDeque<(Ticket, JobId, usize)>,
-    /// The last that was told to the store.
-    told: Ticket,
     /// The node whose news is being taken in.
-    speaking: Option<Arc<str>>,
+    speaking: Option<(NodeId, Arc<str>)>,
     /// When messages were last taken in.
     taken_in: Instant,
     /// What is logged once everything about it is on its way: to write a line takes as long as to decide about a call.
@@ -108,8 +110,9 @@ impl Driver {
             unacknowledged: BTreeSet::new(),
             jobs: HashMap::new(),
             hungry: BTreeSet::new(),
+            starved: BTreeSet::new(),
+            reached: Ticket::default(),
             on_their_way: VecDeque::new(),
-            told: Ticket::default(),
             speaking: None,
             draining: None,
             is_draining: false,
@@ -223,13 +226,17 @@ impl Driver {
     }
 
     fn acknowledge(&mut self) {
-        let (told, written) = (self.told, *self.store.written().borrow());
+        let written = *self.store.written().borrow();
         let nodes = &mut self.nodes;
-        self.unacknowledged.retain(|id| nodes.get_mut(id).is_some_and(|node| node.acknowledge(told, written)));
+        self.unacknowledged.retain(|id| nodes.get_mut(id).is_some_and(|node| node.acknowledge(written)));
     }
 
     /// Everything up to this ticket is on the disk.
     fn reached(&mut self, written: Ticket) {
+        if written > self.reached {
+            self.reached = written;
+            self.hungry.append(&mut self.starved);
+        }
         while let Some((_, job, bytes)) = self.on_their_way.pop_front_if(|(ticket, ..)| *ticket <= written) {
             self.handle(Event::ClientTook(job, bytes));
         }
@@ -293,7 +300,7 @@ impl Driver {
             if number > 0 && node.session == session && node.heard(number) {
                 self.unacknowledged.insert(*id);
             }
-            self.speaking = Some(Arc::clone(&node.name));
+            self.speaking = Some((*id, Arc::clone(&node.name)));
             if let Some(job) = self.jobs.get_mut(job) {
                 job.notes.ran_on(&node.name);
             }

@@ -321,7 +321,7 @@ impl Grid {
                 let is_open_here = sent.is_some_and(|sent| sent.attempt == news.attempt && sent.input.is_some());
                 // Where a late end counts, so does what was printed before it.
                 if (is_open_here || job.is_reopened(news.index))
-                    && let Some((first_line, lines)) = job.shown.take_new(news.index, stream, first_line, lines)
+                    && let Some((first_line, lines)) = job.shown.take_new(news.index, news.attempt, stream, first_line, lines)
                 {
                     let report = CallReport::Printed { stream, first_line, lines };
                     updates.push(CallUpdate { index: news.index, report });

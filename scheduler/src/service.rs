@@ -31,6 +31,7 @@ use crate::storage::Storage;
 use crate::store::StoreError;
 use client_api::ClientService;
 pub(crate) use client_api::job_spec;
+pub(crate) use submit::no_room;
 use node_api::NodeService;
 
 /// How long the last words of a shutdown may take to reach everyone, where the drain time is less: a client that reads slowly may

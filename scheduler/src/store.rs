@@ -28,6 +28,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -50,6 +51,10 @@ const SHARD: Shard = Shard(0);
 /// output that is longer is an outcome of its own kind; told to the store, it would stand in the way of everything behind it.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = burla_ledger::BLOB_BYTES_MAX - (1 << 20);
 
+/// Ends of attached jobs that wait to be written, at most. Seconds' worth of the smallest; only with a disk that takes nothing for
+/// longer are there more, and those are not in the history.
+const UNWRITTEN_ENDS_MAX: usize = 10_000;
+
 /// How long and how much is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
@@ -57,7 +62,7 @@ pub struct StoreConfig {
     pub retention: Duration,
     /// What all kept jobs may take on disk. When it is more, those that ended first expire before their time.
     pub bytes_max: u64,
-    /// Of how many jobs that have ended it is known how. The oldest are forgotten.
+    /// Of how many jobs of which nothing is kept any more, or never was, it is known how they ended. The oldest are forgotten.
     pub history_jobs_max: usize,
     /// Begin although part of what was kept is damaged, and without that part.
     pub skip_damaged: bool,
@@ -74,6 +79,8 @@ pub(crate) struct Store {
     wake: Notify,
     written: watch::Sender<Ticket>,
     trouble: watch::Sender<Option<String>>,
+    /// A write has taken long, and goes on.
+    is_slow: AtomicBool,
 }
 
 /// What was told to the store up to some moment. Later ones are larger.
@@ -214,7 +221,8 @@ impl Store {
 
     fn new(ledger: Arc<dyn Ledger>, blobs: Blobs, config: StoreConfig, clock: Clock, state: State) -> Self {
         let (written, trouble) = (watch::Sender::default(), watch::Sender::default());
-        Self { ledger, blobs, config, clock, state: Mutex::new(state), wake: Notify::new(), written, trouble }
+        let (state, is_slow) = (Mutex::new(state), AtomicBool::new(false));
+        Self { ledger, blobs, config, clock, state, wake: Notify::new(), written, trouble, is_slow }
     }
 
     /// From here on the job is kept. One that is already stays as it is.
@@ -322,17 +330,24 @@ impl Store {
         self.trouble.subscribe()
     }
 
+    /// What a kept job waits for whose news is not on the disk, if that is more than a moment.
+    pub(crate) fn waits_for(&self) -> Option<String> {
+        let slow = || self.is_slow.load(Ordering::Relaxed).then(|| "the scheduler's disk takes long to write".to_owned());
+        self.trouble.borrow().clone().or_else(slow)
+    }
+
     /// The bytes of what was added and is not on the disk.
     pub(crate) fn bytes_waiting(&self) -> usize {
         self.state().bytes_waiting
     }
 
-    /// Whether kept jobs take all they may on disk, though those that have ended make room. Those that are open do not.
+    /// Whether jobs that are open take all that kept jobs may on disk. Those that have ended make room.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes_kept() > self.config.bytes_max
+        self.state().index.open_bytes() > self.config.bytes_max
     }
 
     /// What kept jobs take on disk.
+    #[cfg(test)]
     pub(crate) fn bytes_kept(&self) -> u64 {
         self.state().index.bytes()
     }
@@ -357,6 +372,10 @@ impl State {
                 job.is_over = true;
                 job.with_outcome = Indices::default();
                 true
+            }
+            None if self.ending.len() >= UNWRITTEN_ENDS_MAX && !self.ending.contains_key(&id) => {
+                tracing::warn!(job = %id, "too many jobs have ended since the disk took anything: how this one did is not kept");
+                return;
             }
             None => false,
         };

@@ -4,6 +4,7 @@
 
 mod bench;
 mod build;
+mod detached;
 mod map;
 mod new;
 mod run;

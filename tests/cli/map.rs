@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{assert_exit, command, stderr, stdout};
 
 /// `cargo burla map` of a function of the test guests on these lines.
-fn map(grid: &LocalGrid, arguments: &[&str], lines: &str) -> Output {
+pub(super) fn map(grid: &LocalGrid, arguments: &[&str], lines: &str) -> Output {
     let component = guests();
     let mut command = command(root(), &["map", component.to_str().unwrap()]);
     command.args(arguments).env("BURLA_URL", grid.grid.url());

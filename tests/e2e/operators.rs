@@ -30,6 +30,27 @@ fn the_configuration_file_that_is_printed_is_one() {
 }
 
 #[test]
+fn a_ledger_that_cannot_be_used_is_named_and_let_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jobs.redb");
+    let refused = |text: &str| {
+        let mut command = Command::new(binary("burla-scheduler"));
+        let output = command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path()).output().unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && log.contains(text) && log.contains(file.to_str().unwrap()), "{log}");
+    };
+    std::fs::write(&file, "a letter to a friend").unwrap();
+    refused("is not a ledger; move it away");
+    assert_eq!(std::fs::read(&file).unwrap(), b"a letter to a friend");
+    std::fs::remove_file(&file).unwrap();
+    let grid = LocalGrid::in_folder(tempfile::tempdir().unwrap(), &[]);
+    let mut second = Command::new(binary("burla-scheduler"));
+    let second = second.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(grid.data()).output().unwrap();
+    let log = String::from_utf8(second.stderr).unwrap();
+    assert!(!second.status.success() && log.contains("is in use by another process"), "{log}");
+}
+
+#[test]
 fn health_and_metrics_are_told_by_both_daemons() {
     let mut grid = LocalGrid::without_nodes_with(&["--http", "127.0.0.1:0"]);
     burla_tests::guests();

@@ -1,12 +1,14 @@
 //! What is lost and what is repeated when schedulers, nodes and clients die, freeze and come back: nothing.
 
 use std::path::Path;
+use std::pin::pin;
 
 use burla::{CallErrorKind, Error, JobState, remote_parallel_map};
 use burla_test_guests::{behaviour, failing, typed};
 use burla_tests::survivor::{self, Task, Told};
 use burla_tests::{Lines, LocalGrid, Proxy, guests, rounds, until};
 use rustix::process::Signal;
+use tokio_stream::StreamExt;
 
 fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_survivor"))
@@ -130,7 +132,8 @@ fn a_call_that_runs_while_its_node_is_cut_off_is_not_begun_again() {
     let (on, lines) = (grid.grid.clone(), Lines::default());
     let shown = lines.callback();
     let job = std::thread::spawn(move || remote_parallel_map(behaviour::answers, inputs(2, 3000)).stdout(shown).grid(&on).run());
-    until("they run", || grid.grid.nodes().unwrap()[0].running == 2);
+    // That they are sent is not enough.
+    until("they have begun", || lines.count() == 2);
     proxy.cut();
     grid.nodes[0].wait_for("joined the grid");
     assert_eq!(job.join().unwrap().unwrap(), answers(2));
@@ -225,6 +228,60 @@ fn an_attached_job_whose_client_is_killed_ends_and_a_detached_one_goes_on() {
     until("both are in the history on disk", || jobs(&grid) == before);
     grid.restart_scheduler(&[]);
     assert_eq!(jobs(&grid).len(), 2);
+}
+
+#[test]
+fn a_disk_that_is_full_holds_detached_jobs_up_and_loses_nothing() {
+    let grid = LocalGrid::start(2);
+    let job = remote_parallel_map(behaviour::answers, inputs(300, 50)).grid(&grid.grid).detach().unwrap();
+    until("some calls have ended", || job.info().unwrap().calls_ended > 20);
+    grid.fill_disk(true);
+    until("it says what it waits for", || job.info().unwrap().waiting.is_some_and(|reason| reason.contains("cannot keep jobs")));
+    // Nothing of an attached job is on the disk, and of one that is handed over now nothing can be.
+    let (on, lines) = (grid.grid.clone(), Lines::default());
+    assert_eq!(remote_parallel_map(behaviour::answers, inputs(20, 1)).stdout(lines.callback()).grid(&on).run().unwrap(), answers(20));
+    assert_started_once(&lines, 20);
+    let refused = remote_parallel_map(behaviour::answers, inputs(20, 1)).grid(&on).detach();
+    let Err(Error::Grid(error)) = refused else { panic!("{refused:?}") };
+    assert!(error.to_string().starts_with("the grid cannot keep the job: cannot keep jobs"), "{error}");
+    grid.fill_disk(false);
+    assert_eq!(job.results().unwrap(), answers(300));
+    until("what was refused is over", || grid.grid.jobs().unwrap().is_empty());
+}
+
+#[test]
+fn a_scheduler_that_dies_while_its_disk_is_full_goes_on_with_what_was_kept() {
+    let mut grid = LocalGrid::start(1);
+    let job = remote_parallel_map(behaviour::answers, inputs(100, 50)).grid(&grid.grid).detach().unwrap();
+    until("some calls have ended", || job.info().unwrap().calls_ended > 10);
+    grid.fill_disk(true);
+    until("it says what it waits for", || job.info().unwrap().waiting.is_some());
+    grid.restart_scheduler(&[]);
+    assert_eq!(job.results().unwrap(), answers(100));
+}
+
+#[test]
+fn a_job_that_is_dropped_stops_also_when_the_grid_takes_no_more_inputs() {
+    guests();
+    let mut grid = LocalGrid::without_nodes_with(&["--client-grace-seconds", "3600"]);
+    grid.add_node(&["--cpus", "2"]);
+    let endless = (0_u64..).map(|number| (number, 3_600_000));
+    let job = remote_parallel_map(behaviour::answers, endless).stdout(burla::Stdout::Discard).grid(&grid.grid);
+    let (drop_it, dropped) = tokio::sync::oneshot::channel::<()>();
+    let user = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut outputs = pin!(job.stream());
+            tokio::select! {
+                output = outputs.next() => panic!("{output:?}"),
+                _ = dropped => {}
+            }
+        });
+    });
+    until("the grid has all the inputs that it takes", || grid.grid.jobs().unwrap().first().is_some_and(|job| job.inputs >= 200_000));
+    drop_it.send(()).unwrap();
+    user.join().unwrap();
+    until("nothing runs", || grid.grid.nodes().unwrap()[0].running == 0);
 }
 
 #[test]

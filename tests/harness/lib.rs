@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use cargo_burla::{Cargo, Project, Selection, Wanted, package};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 /// How long anything may take before a test fails. A hundred times what it takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -217,6 +217,14 @@ impl LocalGrid {
         self.scheduler.wait_for("listening on ");
     }
 
+    /// From now on the scheduler can write no file, as on a disk that is full; or it can again.
+    pub fn fill_disk(&self, is_full: bool) {
+        let pid = Pid::from_raw(self.scheduler.pid().cast_signed());
+        let limit = getrlimit(Resource::Fsize).maximum;
+        prlimit(pid, Resource::Fsize, Rlimit { current: if is_full { Some(0) } else { limit }, maximum: limit })
+            .expect("the scheduler can be limited");
+    }
+
     /// Ends a node as a crash would, and starts another of its name in its place. Returns when that has joined.
     pub fn restart_node(&mut self, number: usize, arguments: &[&str]) {
         self.nodes[number].crash();
@@ -258,7 +266,9 @@ impl LocalGrid {
 }
 
 fn scheduler_command(folder: &Path, listen: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary("burla-scheduler"));
+    // Without this, a write beyond `LocalGrid::fill_disk` would be its end, and not an error.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(binary("burla-scheduler"));
     command.args(["--listen", listen, "--data-dir"]).arg(data_of(folder)).args(arguments);
     command
 }
@@ -351,6 +361,11 @@ impl Lines {
         burla::Stdout::to(move |index, stream, line| {
             lines.0.lock().expect("no panic while collecting").push((index, stream, line.to_owned()));
         })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.lock().expect("no panic while collecting").len()
     }
 
     /// What came, in the order it came.

@@ -53,6 +53,9 @@ pub(super) fn results(arguments: &Results) -> Result<(), CommandError> {
 /// Prints everything, and says what it took, however it ended.
 async fn print(mut outputs: Outputs<'_>, mut calls: RawOutcomes) -> Result<(), CommandError> {
     let printed = print_all(&mut outputs, &mut calls).await;
+    // What ends it does not take with it what came before.
+    let written = outputs.write(&calls);
+    let printed = printed.and(written);
     let usage = calls.usage();
     // With it, its progress goes from the terminal.
     drop(calls);
@@ -78,7 +81,6 @@ async fn print_all(outputs: &mut Outputs<'_>, calls: &mut RawOutcomes) -> Result
         outputs.take(Input::Index(end.index), end.index, end)?;
         outputs.write_if_much(calls)?;
     }
-    outputs.write(calls)?;
     match outputs.failed() {
         0 => Ok(()),
         failed => Err(CommandError::SomeFailed { failed, bad_lines: 0 }),

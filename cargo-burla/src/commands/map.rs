@@ -274,6 +274,9 @@ impl Printer<'_> {
     /// Prints everything, and says what it took, however it ended.
     async fn print(mut self, mut calls: RawCalls<Lines>) -> Result<(), CommandError> {
         let printed = self.print_all(&mut calls).await;
+        // What ends it does not take with it what came before.
+        let written = self.outputs.write(&calls);
+        let printed = printed.and(written);
         let usage = calls.usage();
         // With it, its progress goes from the terminal.
         drop(calls);
@@ -299,7 +302,6 @@ impl Printer<'_> {
                     self.outputs.take_bad(Input::Line(origin.line), origin.position, &reason);
                     let error = CommandError::BadLine { line: origin.line, reason };
                     if !self.arguments.output.keep_going {
-                        self.outputs.write(calls)?;
                         return Err(error);
                     }
                     error.tell();
@@ -312,7 +314,6 @@ impl Printer<'_> {
                 calls.hold_inputs(self.inputs.borrow().taken - self.outputs.next() > ahead_max);
             }
         }
-        self.outputs.write(calls)?;
         if self.outputs.failed() > 0 || bad_lines > 0 {
             return Err(CommandError::SomeFailed { failed: self.outputs.failed(), bad_lines });
         }

@@ -62,7 +62,10 @@ pub(super) fn which(grid: &Grid, job: &WhichJob) -> Result<JobId, CommandError> 
 
 /// The only one of these ids that begins so.
 fn the_one(wanted: &str, ids: impl Iterator<Item = JobId>) -> Result<JobId, CommandError> {
-    let meant: Vec<_> = ids.filter(|id| id.to_string().starts_with(wanted)).collect();
+    let mut meant: Vec<_> = ids.filter(|id| id.to_string().starts_with(wanted)).collect();
+    // One that was opened again after it had ended is listed twice.
+    meant.sort_unstable();
+    meant.dedup();
     match meant.as_slice() {
         [id] => Ok(*id),
         several => {
@@ -138,7 +141,8 @@ fn job_rows(job: &JobInfo) -> Vec<(&'static str, String)> {
         if kinds.is_empty() { job.calls_failed.to_string() } else { format!("{}: {}", job.calls_failed, kinds.join(", ")) };
     rows.push(("failed", failed));
     rows.push(("run again", format!("{} that failed, {} that were lost", job.retried, job.requeued)));
-    rows.push(("slot", format!("{} CPUs, {} reserved", job.cpus, size(job.memory_bytes))));
+    let reserved = if job.memory_bytes > 0 { format!(", {} reserved", size(job.memory_bytes)) } else { String::new() };
+    rows.push(("slot", format!("{} CPUs{reserved}", job.cpus)));
     rows.push(("took", format!("{:.3} s and {} units of fuel", job.call_seconds, job.fuel)));
     rows.push(("memory", format!("{} at most", size(job.memory_bytes_peak))));
     rows.push(("files", format!("{} written", size(job.disk_bytes_written))));
@@ -219,7 +223,7 @@ mod tests {
     #[test]
     fn a_job_is_meant_by_enough_of_its_id() {
         let ids = [[0xab; 16], [0xac; 16]].map(JobId::from_bytes);
-        assert_eq!(the_one("abab", ids.into_iter()).unwrap(), ids[0]);
+        assert_eq!(the_one("abab", ids.into_iter().chain([ids[0]])).unwrap(), ids[0]);
         let several = the_one("a", ids.into_iter()).unwrap_err();
         assert!(several.to_string().starts_with("several jobs begin with a: abab"), "{several}");
         let none = the_one("abcd", ids.into_iter()).unwrap_err();

@@ -28,10 +28,14 @@ pub(crate) const RECONNECT_TIME_MAX: Duration = Duration::from_secs(600);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// How long a connection has to hold for the next try to be made at once again.
+const STEADY_TIME: Duration = PAUSE_MAX;
+
 /// A connection on which the job is open.
 pub(super) struct Line {
     pub(super) connection: Connection,
     pub(super) responses: Streaming<v1::MapResponse>,
+    since: Instant,
 }
 
 /// What the scheduler made of a job that was opened again.
@@ -103,7 +107,8 @@ impl<'a> Opening<'a> {
                 opened => return opened,
             };
             self.backoff.tried(started.elapsed());
-            if self.inputs.is_abandoned() {
+            // Of one whose calls have all ended meanwhile, nothing is missing.
+            if self.inputs.is_abandoned() || self.inputs.all_ended() {
                 return Err(failed);
             }
         }
@@ -114,9 +119,12 @@ impl<'a> Opening<'a> {
         self.on(connection, events_taken).await
     }
 
-    /// The scheduler tells of the job: the connection is worth to be replaced at once if it breaks.
-    pub(super) fn went_on(&mut self) {
-        self.backoff.reset();
+    /// The scheduler tells of the job. A connection that has held for a while is worth to be replaced at once if it breaks; one that
+    /// breaks as soon as it is there, because of what is said over it, is not.
+    pub(super) fn went_on(&mut self, line: &Line) {
+        if self.backoff.tries > 0 && line.since.elapsed() >= STEADY_TIME {
+            self.backoff.reset();
+        }
     }
 
     /// What people are told while there is no connection.
@@ -151,7 +159,7 @@ impl<'a> Opening<'a> {
                 answer => {
                     self.openings += 1;
                     let (responses, again) = answer?;
-                    return Ok((Line { connection, responses }, again));
+                    return Ok((Line { connection, responses, since: Instant::now() }, again));
                 }
             }
         }

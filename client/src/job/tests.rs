@@ -440,6 +440,13 @@ fn a_stream_that_ends_before_the_job_does_has_broken() {
 }
 
 #[test]
+fn a_job_that_misses_nothing_but_its_end_does_not_go_on() {
+    let mut scheduler = scheduler([vec![Inputs(3), Closed, End(vec![0, 1, 2]), Fail(gone())]]);
+    assert_eq!(scheduler.run().unwrap(), [0, 1, 2]);
+    assert_eq!(scheduler.asked(), ["open", "inputs 0 1 2"]);
+}
+
+#[test]
 fn a_job_that_is_dropped_is_abandoned_before_the_drop_is_over() {
     let mut scheduler = scheduler([vec![Inputs(3), End(vec![0]), Abandoned]]);
     let mut calls = scheduler.start(Stdout::Discard);

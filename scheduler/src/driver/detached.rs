@@ -2,15 +2,21 @@
 //! others are read from the disk when it has.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use burla_types::JobId;
 use bytes::Bytes;
 
+use super::SessionNumber;
 use crate::grid::event::{Event, ResentInput};
 use crate::store::Indices;
 
 /// Bytes of inputs that are read from the disk at a time.
 pub(crate) const READ_BYTES_MAX: usize = 4 << 20;
+
+/// How long a job is waited for whose inputs are not all here and nobody hands over more. A client tries for ten minutes of its own
+/// to have its connection back, and may be suspended for as long before it does.
+pub(super) const SUBMITTER_GRACE: Duration = Duration::from_secs(60 * 60);
 
 /// How far the grid is with the inputs of a detached job.
 #[derive(Debug, Default)]
@@ -29,12 +35,44 @@ pub(crate) struct Detached {
     ended: Indices,
     /// Lines that its open calls had shown under an earlier scheduler.
     shown: HashMap<u64, [u64; 2]>,
+    /// The stream by which its inputs come, and since when there is none.
+    submitter: Option<SessionNumber>,
+    pub(super) submitter_lost: Option<Instant>,
 }
 
 impl Detached {
+    /// One whose inputs come by this stream.
+    pub(super) fn submitted_by(submitter: SessionNumber) -> Self {
+        Self { submitter: Some(submitter), ..Self::default() }
+    }
+
     /// One that an earlier scheduler had.
     pub(crate) fn restored(inputs: u64, closed: bool, ended: Indices, shown: HashMap<u64, [u64; 2]>) -> Self {
-        Self { inputs, closed, ended, shown, ..Self::default() }
+        // What has ended is not read again, as far as nothing before it is open.
+        let fed = ended.first_missing().min(inputs);
+        Self { inputs, closed, ended, shown, fed, submitter_lost: Some(Instant::now()), ..Self::default() }
+    }
+
+    /// The index after the last input that the grid has, or that has an outcome.
+    pub(super) fn fed(&self) -> u64 {
+        self.fed
+    }
+
+    /// Its client goes on handing over inputs, by this stream.
+    pub(super) fn submitter_is_back(&mut self, submitter: SessionNumber) {
+        (self.submitter, self.submitter_lost) = (Some(submitter), None);
+    }
+
+    /// Nothing more comes by this stream.
+    pub(super) fn submitter_is_gone(&mut self, submitter: SessionNumber) {
+        if self.submitter == Some(submitter) {
+            (self.submitter, self.submitter_lost) = (None, Some(Instant::now()));
+        }
+    }
+
+    /// Whether nobody is going to hand over the inputs that are missing.
+    pub(super) fn is_orphaned(&self) -> bool {
+        !self.closed && self.submitter_lost.is_some_and(|since| since.elapsed() >= SUBMITTER_GRACE)
     }
 
     /// Inputs arrived behind those there are. Returns what the grid is to be told at once.
@@ -127,8 +165,8 @@ mod tests {
             ended.insert(index);
         }
         let mut detached = Detached::restored(5, true, ended, HashMap::from([(1, [2, 0])]));
-        assert_eq!(detached.begin_reading(), Some(0));
-        let Some(Event::InputsResent(_, inputs, next)) = detached.read(job(), kept(0..4)) else { panic!("inputs") };
+        assert_eq!(detached.begin_reading(), Some(1), "the first has ended");
+        let Some(Event::InputsResent(_, inputs, next)) = detached.read(job(), kept(1..4)) else { panic!("inputs") };
         assert_eq!(inputs.iter().map(|input| (input.index, input.shown)).collect::<Vec<_>>(), [(1, [2, 0])]);
         assert_eq!(next, 4);
         assert!(!detached.closes());

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::NodeOutbox;
 use crate::grid::event::{ClientUpdate, Event, HeldCalls, JobSpec, NodeSpec};
 use crate::grid::overview::NodeOverview;
-use crate::store::Store;
+use crate::store::{Store, StoreError, Ticket};
 
 /// Events that may wait for the driver, of all streams together. A stream that finds it full waits, and HTTP/2 passes that on to
 /// its sender.
@@ -34,10 +34,17 @@ pub(super) enum Message {
     Taken { job: JobId, stream: SessionNumber, events: u64 },
     ClientGone { job: JobId, stream: SessionNumber },
     ClientLost { job: JobId, stream: SessionNumber, is_broken: bool },
-    Submit { id: JobId, spec: Box<JobSpec>, options: Arc<v1::OpenJob>, answer: oneshot::Sender<Result<Opened, GridError>> },
+    Submit {
+        id: JobId,
+        stream: SessionNumber,
+        spec: Box<JobSpec>,
+        options: Arc<v1::OpenJob>,
+        answer: oneshot::Sender<Result<Opened, GridError>>,
+    },
+    SubmitterGone { job: JobId, stream: SessionNumber },
     KeepInputs { job: JobId, first_index: u64, inputs: Vec<Bytes> },
     CloseInputs(JobId),
-    Read { job: JobId, inputs: Result<Vec<(u64, Bytes)>, String> },
+    Read { job: JobId, written: Ticket, inputs: Result<Vec<(u64, Bytes)>, StoreError> },
     Event(Event),
     Nodes(oneshot::Sender<Vec<NodeOverview>>),
     Jobs { ended: bool, answer: oneshot::Sender<Vec<v1::Job>> },
@@ -152,9 +159,20 @@ impl DriverHandle {
         let _ = self.send(Message::ClientLost { job, stream, is_broken }).await;
     }
 
-    /// A client hands a job over to the grid, or goes on doing so.
-    pub(crate) async fn submit(&self, id: JobId, spec: JobSpec, options: Arc<v1::OpenJob>) -> Result<Opened, GridError> {
-        self.ask(|answer| Message::Submit { id, spec: Box::new(spec), options, answer }).await?
+    /// A client hands a job over to the grid, or goes on doing so, by this stream.
+    pub(crate) async fn submit(
+        &self,
+        id: JobId,
+        stream: SessionNumber,
+        spec: JobSpec,
+        options: Arc<v1::OpenJob>,
+    ) -> Result<Opened, GridError> {
+        self.ask(|answer| Message::Submit { id, stream, spec: Box::new(spec), options, answer }).await?
+    }
+
+    /// Nothing more comes by this stream, whether or not it was all.
+    pub(crate) async fn submitter_gone(&self, job: JobId, stream: SessionNumber) {
+        let _ = self.send(Message::SubmitterGone { job, stream }).await;
     }
 
     /// Inputs of a detached job arrived.

@@ -1,23 +1,27 @@
 //! The driver's ends of jobs: of attached ones the client's stream, of detached ones what goes to the store and comes from it.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use burla_proto::WireSize;
 use burla_proto::convert::{self, CallReport};
 use burla_proto::v1;
 use burla_types::{Exceeded, GridError, JobId, Limit, Outcome};
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::attached::Attached;
 use super::detached::{Detached, READ_BYTES_MAX};
 use super::notes::Notes;
 use super::{ClientHandles, Driver, Message, Opened, Resume, SessionNumber, log_end};
 use crate::grid::event::{Before, CallUpdate, ClientUpdate, Event, JobSpec, Progress, Timestamp};
+use crate::grid::overview::JobOverview;
 use crate::metrics::{CallEnd, JobEnd};
-use crate::service::job_spec;
-use crate::store::{PAYLOAD_BYTES_MAX, RestoredJob};
+use crate::service::{job_spec, no_room};
+use crate::store::{PAYLOAD_BYTES_MAX, RestoredJob, Store, StoreError, Ticket};
+
+/// How long after inputs could not be read they are tried again, as with what cannot be written.
+const READ_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The driver's end of a job.
 pub(super) struct JobEndpoint {
@@ -69,7 +73,7 @@ impl JobEndpoint {
         }
     }
 
-    fn detached(&mut self) -> Option<&mut Detached> {
+    pub(super) fn detached(&mut self) -> Option<&mut Detached> {
         match &mut self.kind {
             Kind::Detached(detached) => Some(detached),
             Kind::Attached(_) => None,
@@ -111,19 +115,26 @@ impl Driver {
                 }
                 None
             }
-            Message::Submit { id, spec, options, answer } => self.submit(id, *spec, options, answer),
+            Message::Submit { id, stream, spec, options, answer } => self.submit(id, stream, *spec, options, answer),
+            Message::SubmitterGone { job, stream } => {
+                if let Some(detached) = self.jobs.get_mut(&job).and_then(JobEndpoint::detached) {
+                    detached.submitter_is_gone(stream);
+                }
+                None
+            }
             Message::KeepInputs { job, first_index, inputs } => self.keep_inputs(job, first_index, inputs),
             Message::CloseInputs(job) => {
                 let detached = self.jobs.get_mut(&job)?.detached()?;
                 detached.closed = true;
                 self.jobs.get_mut(&job)?.notes.inputs_closed = true;
-                self.told = self.store.close_inputs(job);
+                self.store.close_inputs(job);
                 self.feed(job);
                 None
             }
-            Message::Read { job, inputs } => self.inputs_were_read(job, inputs),
+            Message::Read { job, written, inputs } => self.inputs_were_read(job, written, inputs),
             Message::Jobs { ended, answer } => {
-                let mut jobs = self.open_jobs(now);
+                let mut jobs: Vec<_> = self.grid.jobs(now).into_iter().filter_map(|job| self.open_job(job)).collect();
+                jobs.extend(self.store.ending());
                 if ended {
                     jobs.extend(self.store.history());
                 }
@@ -131,9 +142,8 @@ impl Driver {
                 None
             }
             Message::Job(id, answer) => {
-                let is_it = |job: &v1::Job| job.job_id == convert::job_id_bytes(id);
-                let open = || self.open_jobs(now).into_iter().find(is_it);
-                let _ = answer.send(self.jobs.get(&id).and_then(|_| open()).or_else(|| self.store.ended_job(id)));
+                let open = self.grid.job(now, id).and_then(|job| self.open_job(job));
+                let _ = answer.send(open.or_else(|| self.store.ended_job(id)));
                 None
             }
             Message::Cancel(id, answer) => {
@@ -146,17 +156,16 @@ impl Driver {
         }
     }
 
-    fn open_jobs(&self, now: Timestamp) -> Vec<v1::Job> {
-        let trouble = self.store.trouble().borrow().clone();
-        let jobs = self.grid.jobs(now).into_iter().filter_map(|overview| {
-            let notes = &self.jobs.get(&overview.id)?.notes;
-            let mut job = notes.open_job(overview);
-            if let (true, Some(trouble)) = (notes.detached, &trouble) {
-                job.waiting.clone_from(trouble);
-            }
-            Some(job)
-        });
-        jobs.collect()
+    /// An open job, as far as the driver has it too. One that waits for the disk says so.
+    fn open_job(&self, overview: JobOverview) -> Option<v1::Job> {
+        let notes = &self.jobs.get(&overview.id)?.notes;
+        let mut job = notes.open_job(overview);
+        if notes.detached
+            && let Some(disk) = self.store.waits_for()
+        {
+            job.waiting = disk;
+        }
+        Some(job)
     }
 
     fn open(
@@ -265,13 +274,18 @@ impl Driver {
         Some(Event::JobAbandoned(id))
     }
 
-    /// Ends jobs whose clients did not come back in time.
+    /// Ends jobs whose clients did not come back in time: those of attached ones, and those that had not handed over all inputs.
     pub(super) fn end_grace(&self, messages: &mut Vec<Message>) {
         for (id, job) in &self.jobs {
-            if let Kind::Attached(AttachedEnd { lost: Some(since), stream, .. }) = &job.kind
-                && since.elapsed() >= self.client_grace
-            {
-                messages.push(Message::ClientGone { job: *id, stream: *stream });
+            match &job.kind {
+                Kind::Attached(AttachedEnd { lost: Some(since), stream, .. }) if since.elapsed() >= self.client_grace => {
+                    messages.push(Message::ClientGone { job: *id, stream: *stream });
+                }
+                Kind::Detached(detached) if detached.is_orphaned() => {
+                    let reason = "its client went away before it had handed over all inputs; submit it again".to_owned();
+                    messages.push(Message::Event(Event::JobFailed(*id, GridError::CannotKeep { reason })));
+                }
+                _ => {}
             }
         }
     }
@@ -279,30 +293,30 @@ impl Driver {
     fn submit(
         &mut self,
         id: JobId,
+        stream: SessionNumber,
         spec: JobSpec,
         options: Arc<v1::OpenJob>,
         answer: oneshot::Sender<Result<Opened, GridError>>,
     ) -> Option<Event> {
         let known = match self.jobs.get_mut(&id).map(JobEndpoint::detached) {
-            Some(Some(detached)) => Some(Ok(Opened { resumed: true, next_index: detached.inputs })),
+            Some(Some(detached)) => {
+                detached.submitter_is_back(stream);
+                Some(Ok(Opened { resumed: true, next_index: detached.inputs }))
+            }
             Some(None) => Some(Err(GridError::InvalidRequest { reason: "an attached job has this id".to_owned() })),
             None if self.is_draining => Some(Err(GridError::ShuttingDown)),
             None => self.store.job(id).map(|kept| Ok(Opened { resumed: true, next_index: kept.kept.borrow().inputs })),
         };
-        let full = || {
-            let has_room = !self.store.is_full();
-            let reason = "what it keeps of other jobs takes all the room it has for that (--keep-gib); see `cargo burla jobs`";
-            (!has_room).then(|| Err(GridError::CannotKeep { reason: reason.to_owned() }))
-        };
+        let full = || self.store.is_full().then(|| Err(no_room()));
         if let Some(known) = known.or_else(full) {
             let _ = answer.send(known);
             return None;
         }
         let _ = answer.send(Ok(Opened::default()));
         self.log_opened(id, &spec);
-        self.told = self.store.open_job(id, v1::OpenJob::clone(&options));
+        self.store.open_job(id, v1::OpenJob::clone(&options));
         let notes = Notes::new(options, SystemTime::now(), true);
-        self.jobs.insert(id, JobEndpoint::new(notes, Kind::Detached(Detached::default())));
+        self.jobs.insert(id, JobEndpoint::new(notes, Kind::Detached(Detached::submitted_by(stream))));
         Some(Event::JobOpened(id, spec))
     }
 
@@ -313,7 +327,7 @@ impl Driver {
         notes.add_before(calls_ended, job.usage, &job.failures, job.nodes);
         (notes.inputs, notes.inputs_closed) = (job.inputs, job.inputs_closed);
         let detached = Detached::restored(job.inputs, job.inputs_closed, job.ended, job.lines_shown);
-        let id = job.id;
+        let (id, fed) = (job.id, detached.fed());
         tracing::info!(job = %id, inputs = job.inputs, calls_ended, "going on with a kept job");
         self.metrics.jobs.inc();
         self.jobs.insert(id, JobEndpoint::new(notes, Kind::Detached(detached)));
@@ -323,6 +337,8 @@ impl Driver {
                 let (calls_failed, usage) = (job.calls_failed, job.usage);
                 spec.before = Before { openings, calls_ended, calls_failed, usage };
                 self.handle(Event::JobOpened(id, spec));
+                // What is not read again is there all the same: what comes has its index after it.
+                self.handle(Event::InputsResent(id, Vec::new(), fed));
             }
             Err(reason) => {
                 let reason = format!("this scheduler does not understand how it was opened: {reason}");
@@ -342,7 +358,7 @@ impl Driver {
         inputs.drain(..known);
         self.metrics.inputs.inc_by(inputs.len() as u64);
         let first_index = detached.inputs;
-        self.told = self.store.add_inputs(id, first_index, inputs.clone());
+        self.store.add_inputs(id, first_index, inputs.clone());
         let event = detached.arrived(id, inputs);
         job.notes.inputs = first_index.max(job.detached()?.inputs);
         self.hungry.insert(id);
@@ -353,25 +369,26 @@ impl Driver {
     pub(super) fn feed(&mut self, id: JobId) {
         let Some(detached) = self.jobs.get_mut(&id).and_then(JobEndpoint::detached) else { return };
         if let Some(from) = detached.begin_reading() {
-            let (store, myself) = (Arc::clone(&self.store), self.myself.clone());
-            tokio::spawn(async move {
-                let inputs = store.read_inputs(id, from, READ_BYTES_MAX).await.map_err(|error| burla_types::with_causes(&error));
-                // A driver that is gone has no use for them.
-                if let Some(driver) = myself.upgrade() {
-                    let _ = driver.send(Message::Read { job: id, inputs }).await;
-                }
-            });
+            tokio::spawn(read_inputs(Arc::clone(&self.store), self.myself.clone(), id, from));
         } else if detached.closes() {
             self.handle(Event::InputsClosed(id));
         }
     }
 
-    fn inputs_were_read(&mut self, id: JobId, inputs: Result<Vec<(u64, Bytes)>, String>) -> Option<Event> {
+    fn inputs_were_read(
+        &mut self,
+        id: JobId,
+        written: Ticket,
+        inputs: Result<Vec<(u64, Bytes)>, StoreError>,
+    ) -> Option<Event> {
         let detached = self.jobs.get_mut(&id)?.detached()?;
-        self.hungry.insert(id);
+        // Where there was nothing, there is when more is on the disk than then, and not before.
+        let is_starved = matches!(&inputs, Ok(inputs) if inputs.is_empty()) && *self.store.written().borrow() == written;
+        if is_starved { &mut self.starved } else { &mut self.hungry }.insert(id);
         match inputs {
             Ok(inputs) => detached.read(id, inputs),
-            Err(reason) => {
+            Err(error) => {
+                let reason = burla_types::with_causes(&error);
                 tracing::error!(job = %id, %reason, "cannot read the inputs of a kept job");
                 Some(Event::JobFailed(id, GridError::CannotKeep { reason: format!("its inputs cannot be read: {reason}") }))
             }
@@ -437,23 +454,28 @@ impl Driver {
     /// What became of calls of a detached job goes to the store. Until it is on the disk, it counts as untaken.
     fn keep_calls(&mut self, id: JobId, calls: Vec<CallUpdate>) {
         let bytes = calls.iter().map(WireSize::wire_bytes).sum();
+        let node = self.speaking.as_ref().map(|(_, name)| Arc::clone(name));
         let (mut outcomes, mut lines) = (Vec::new(), Vec::new());
+        let mut ticket = Ticket::default();
         for CallUpdate { index, report } in calls {
             let is_outcome = matches!(report, CallReport::Ended { .. });
             let event = convert::call_event(index, 0, report);
-            if is_outcome { outcomes.push((event, self.speaking.clone())) } else { lines.push(event) }
+            if is_outcome { outcomes.push((event, node.clone())) } else { lines.push(event) }
         }
         if !lines.is_empty() {
-            self.told = self.store.add_lines(id, lines);
+            ticket = self.store.add_lines(id, lines);
         }
         if !outcomes.is_empty() {
             let added = self.store.add_outcomes(id, outcomes);
-            self.told = added.ticket;
+            ticket = added.ticket;
             if !added.dropped.is_empty() {
                 tracing::error!(job = %id, dropped = ?added.dropped, "calls ended twice; the first counts");
             }
         }
-        self.on_their_way.push_back((self.told, id, bytes));
+        if let Some(node) = self.speaking.as_ref().and_then(|(id, _)| self.nodes.get_mut(id)) {
+            node.told(ticket);
+        }
+        self.on_their_way.push_back((ticket, id, bytes));
     }
 
     fn end(&mut self, id: JobId, result: Result<crate::grid::event::JobSummary, GridError>) {
@@ -478,7 +500,7 @@ impl Driver {
     fn job_ended(&mut self, id: JobId, notes: &Notes, end: JobEnd, error: Option<&GridError>, tried_again: (u64, u64)) {
         self.metrics.jobs.dec();
         self.metrics.jobs_ended.get_or_create(&end).inc();
-        self.told = self.store.end_job(id, notes.ended_job(id, end, error, tried_again));
+        self.store.end_job(id, notes.ended_job(id, end, error, tried_again));
     }
 
     /// Counts the calls that ended.
@@ -487,6 +509,24 @@ impl Driver {
         let done = updates.iter().filter(done).count() as u64;
         self.metrics.calls_ended.get_or_create(&CallEnd::Done).inc_by(done);
         self.metrics.calls_ended.get_or_create(&CallEnd::Failed).inc_by(ended - done);
+    }
+}
+
+/// Reads inputs of a kept job for the driver. A disk that cannot be read for now is tried again, for as long as there is a driver:
+/// the inputs are there. Only what is damaged is not.
+async fn read_inputs(store: Arc<Store>, driver: mpsc::WeakSender<Message>, id: JobId, from: u64) {
+    loop {
+        let written = *store.written().borrow();
+        let inputs = store.read_inputs(id, from, READ_BYTES_MAX).await;
+        // A driver that is gone has no use for them.
+        let Some(driver) = driver.upgrade() else { return };
+        let Err(error @ StoreError::Read { .. }) = &inputs else {
+            let _ = driver.send(Message::Read { job: id, written, inputs }).await;
+            return;
+        };
+        tracing::warn!(job = %id, error = %burla_types::with_causes(error), "cannot read inputs of a kept job, trying again");
+        drop(driver);
+        tokio::time::sleep(READ_AGAIN_INTERVAL).await;
     }
 }
 

@@ -35,6 +35,9 @@ pub(super) struct NodeEnd {
     acknowledged: u64,
     /// Messages that are to be acknowledged when so much is on the disk; one for each time that was looked at.
     waiting: VecDeque<(u64, Ticket)>,
+    /// The last of what it said that belongs on the disk. Of attached jobs nothing does, so a disk that is full does not hold
+    /// their nodes up.
+    told: Ticket,
 }
 
 impl NodeEnd {
@@ -48,6 +51,7 @@ impl NodeEnd {
             heard: 0,
             acknowledged: 0,
             waiting: VecDeque::new(),
+            told: Ticket::default(),
         }
     }
 
@@ -70,11 +74,16 @@ impl NodeEnd {
         was_even && self.heard > self.acknowledged
     }
 
-    /// Acknowledges what is on the disk, when what was told to the store so far is `told`. Returns whether more is to come.
-    pub(super) fn acknowledge(&mut self, told: Ticket, written: Ticket) -> bool {
+    /// What it said last was told to the store.
+    pub(super) fn told(&mut self, ticket: Ticket) {
+        self.told = self.told.max(ticket);
+    }
+
+    /// Acknowledges what is on the disk, or does not belong there. Returns whether more is to come.
+    pub(super) fn acknowledge(&mut self, written: Ticket) -> bool {
         let last = self.waiting.back().map_or(self.acknowledged, |(number, _)| *number);
         if self.heard > last {
-            self.waiting.push_back((self.heard, told));
+            self.waiting.push_back((self.heard, self.told));
         }
         let mut kept = None;
         while let Some((number, _)) = self.waiting.pop_front_if(|(_, ticket)| *ticket <= written) {
@@ -102,15 +111,20 @@ mod tests {
             _ => None,
         };
         assert!(node.heard(3) && !node.heard(4));
-        assert!(node.acknowledge(Ticket(7), Ticket(6)));
+        node.told(Ticket(7));
+        assert!(node.acknowledge(Ticket(6)));
         assert_eq!(acknowledged(), None);
         node.heard(5);
-        assert!(node.acknowledge(Ticket(8), Ticket(7)), "the rest came later");
+        node.told(Ticket(8));
+        assert!(node.acknowledge(Ticket(7)), "the rest came later");
         assert_eq!(acknowledged(), Some(4));
-        assert!(!node.acknowledge(Ticket(8), Ticket(8)));
+        assert!(!node.acknowledge(Ticket(8)));
         assert_eq!((acknowledged(), acknowledged()), (Some(5), None));
         node.heard(2);
-        assert!(!node.acknowledge(Ticket(9), Ticket(9)), "it was said before, in an earlier session");
+        assert!(!node.acknowledge(Ticket(9)), "it was said before, in an earlier session");
         assert_eq!(acknowledged(), None);
+        node.heard(6);
+        assert!(!node.acknowledge(Ticket(8)), "what is not for the disk does not wait for it");
+        assert_eq!(acknowledged(), Some(6));
     }
 }

@@ -136,6 +136,10 @@ impl Notes {
             inputs_closed: self.inputs_closed,
             opened_ms_ago: u64::try_from(opened_ago.as_millis()).unwrap_or(u64::MAX),
             usage: Some(self.usage.into()),
+            slot: Some(v1::Resources {
+                cpu_millis: self.options.cpu_millis,
+                memory_bytes: self.options.memory_bytes.unwrap_or_default(),
+            }),
             detached: self.detached,
             failures: failures.map(|(kind, count)| ((*kind).to_owned(), count)).collect(),
             nodes: self.nodes.iter().map(|node| (**node).to_owned()).collect(),

@@ -90,6 +90,13 @@ impl Driver {
         self.inputs(id, 1000, usize::try_from(calls).unwrap());
     }
 
+    fn submits(&mut self, id: JobId, stream: u64) -> Result<Opened, GridError> {
+        let (answer, mut opened) = oneshot::channel();
+        let stream = SessionNumber(stream);
+        self.hears(Message::Submit { id, stream, spec: Box::new(spec()), options: Arc::new(options()), answer });
+        opened.try_recv().unwrap()
+    }
+
     fn joins(&mut self, session: u64) -> mpsc::UnboundedReceiver<ToNode> {
         let (outbox, told) = mpsc::unbounded_channel();
         let capacity = Resources { cpu_millis: 8000, memory_bytes: 64 << 30 };
@@ -195,19 +202,50 @@ async fn what_a_node_said_in_an_earlier_session_does_not_end_the_next() {
 #[tokio::test]
 async fn detached_jobs_are_known_by_their_ids() {
     let mut driver = driver().await;
-    let submit = |driver: &mut Driver, id| {
-        let (answer, mut opened) = oneshot::channel();
-        driver.hears(Message::Submit { id, spec: Box::new(spec()), options: Arc::new(options()), answer });
-        opened.try_recv().unwrap()
-    };
-    assert_eq!(submit(&mut driver, job(1)), Ok(Opened::default()));
+    assert_eq!(driver.submits(job(1), 1), Ok(Opened::default()));
     let inputs = || vec![Bytes::from_static(b"input"); 3];
     driver.hears(Message::KeepInputs { job: job(1), first_index: 0, inputs: inputs() });
     driver.hears(Message::KeepInputs { job: job(1), first_index: 1, inputs: inputs() });
     driver.hears(Message::KeepInputs { job: job(1), first_index: 9, inputs: inputs() });
-    assert_eq!(submit(&mut driver, job(1)), Ok(Opened { resumed: true, next_index: 4 }), "those that follow on, once each");
+    assert_eq!(driver.submits(job(1), 1), Ok(Opened { resumed: true, next_index: 4 }), "those that follow on, once each");
     driver.opens(job(2), 1, None);
-    assert!(submit(&mut driver, job(2)).is_err(), "an attached one is another");
+    assert!(driver.submits(job(2), 1).is_err(), "an attached one is another");
+}
+
+#[tokio::test]
+async fn a_job_that_nobody_hands_the_rest_of_its_inputs_over_for_ends_after_a_while() {
+    let mut driver = driver().await;
+    let due = |driver: &mut Driver| {
+        let detached = driver.jobs.get_mut(&job(1)).unwrap().detached().unwrap();
+        detached.submitter_lost = detached.submitter_lost.and_then(|since| since.checked_sub(detached::SUBMITTER_GRACE));
+        let mut messages = Vec::new();
+        driver.end_grace(&mut messages);
+        messages
+    };
+    driver.submits(job(1), 1).unwrap();
+    assert!(due(&mut driver).is_empty());
+    driver.submits(job(1), 2).unwrap();
+    driver.hears(Message::SubmitterGone { job: job(1), stream: SessionNumber(1) });
+    assert!(due(&mut driver).is_empty(), "another stream is there");
+    driver.hears(Message::SubmitterGone { job: job(1), stream: SessionNumber(2) });
+    let ends = due(&mut driver).remove(0);
+    assert!(format!("{ends:?}").contains("handed over all inputs"), "{ends:?}");
+    driver.hears(ends);
+    assert!(driver.jobs.is_empty());
+}
+
+#[tokio::test]
+async fn a_job_with_all_its_inputs_needs_nobody() {
+    let mut driver = driver().await;
+    driver.submits(job(1), 1).unwrap();
+    driver.hears(Message::KeepInputs { job: job(1), first_index: 0, inputs: vec![Bytes::from_static(b"input")] });
+    driver.hears(Message::CloseInputs(job(1)));
+    driver.hears(Message::SubmitterGone { job: job(1), stream: SessionNumber(1) });
+    let detached = driver.jobs.get_mut(&job(1)).unwrap().detached().unwrap();
+    detached.submitter_lost = detached.submitter_lost.and_then(|since| since.checked_sub(detached::SUBMITTER_GRACE));
+    let mut messages = Vec::new();
+    driver.end_grace(&mut messages);
+    assert!(messages.is_empty());
 }
 
 #[tokio::test]

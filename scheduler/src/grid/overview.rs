@@ -67,7 +67,9 @@ impl Grid {
     /// All nodes, in the order in which they joined.
     pub fn nodes(&self, now: Timestamp) -> Vec<NodeOverview> {
         let running = |id: &NodeId| self.jobs.values().filter_map(|job| job.leases.get(*id)).map(Lease::running).sum();
-        let nodes = self.nodes.iter().map(|(id, node)| NodeOverview {
+        let mut nodes: Vec<_> = self.nodes.iter().collect();
+        nodes.sort_by_key(|(id, node)| (node.joined.0, **id));
+        let nodes = nodes.into_iter().map(|(id, node)| NodeOverview {
             id: *id,
             name: node.spec.name.clone(),
             version: node.spec.version.clone(),
@@ -82,22 +84,30 @@ impl Grid {
 
     /// All open jobs, in the order in which they were opened.
     pub fn jobs(&self, now: Timestamp) -> Vec<JobOverview> {
-        let overview = |job: &Job| JobOverview {
-            id: job.id,
-            name: job.spec.name.clone(),
-            function: job.spec.work.function.clone(),
-            calls_ended: job.calls_ended,
-            calls_failed: job.calls_failed,
-            running: job.progress().running,
-            inputs: job.inputs(),
-            inputs_closed: job.inputs_closed,
-            waiting: job.waiting_told.clone(),
-            opened_ago: now.0.saturating_sub(job.opened.0),
-            slot: job.slot(),
-            usage: job.usage,
-            retried: job.retried,
-            requeued: job.requeued,
-        };
-        self.jobs.values().map(|job| overview(job)).collect()
+        self.jobs.values().map(|job| overview(now, job)).collect()
+    }
+
+    /// One of them.
+    pub fn job(&self, now: Timestamp, id: JobId) -> Option<JobOverview> {
+        self.jobs.get(&id).map(|job| overview(now, job))
+    }
+}
+
+fn overview(now: Timestamp, job: &Job) -> JobOverview {
+    JobOverview {
+        id: job.id,
+        name: job.spec.name.clone(),
+        function: job.spec.work.function.clone(),
+        calls_ended: job.calls_ended,
+        calls_failed: job.calls_failed,
+        running: job.progress().running,
+        inputs: job.inputs(),
+        inputs_closed: job.inputs_closed,
+        waiting: job.waiting_told.clone(),
+        opened_ago: now.0.saturating_sub(job.opened.0),
+        slot: job.slot(),
+        usage: job.usage,
+        retried: job.retried,
+        requeued: job.requeued,
     }
 }

@@ -7,7 +7,8 @@ use burla_proto::convert::{self, InvalidMessage, Work};
 use burla_proto::v1::{self, list_nodes_response, map_request::Request as MapRequestKind};
 use burla_proto::{COMPONENT_BYTES_MAX, status};
 use burla_types::{
-    CPU_MILLIS_MAX, CPU_MILLIS_MIN, DISK_BYTES_MAX, Digest, ENV_BYTES_MAX, GridError, MEMORY_BYTES_MAX, NAME_BYTES_MAX, env_bytes,
+    CPU_MILLIS_MAX, CPU_MILLIS_MIN, DISK_BYTES_MAX, Digest, ENV_BYTES_MAX, GridError, JobId, MEMORY_BYTES_MAX, NAME_BYTES_MAX,
+    env_bytes,
 };
 use bytes::BytesMut;
 use tonic::{Request, Response, Status, Streaming};
@@ -17,6 +18,9 @@ use crate::components::Components;
 use crate::driver::DriverHandle;
 use crate::grid::event::{Before, JobSpec};
 use crate::grid::overview::NodeOverview;
+
+/// How long who cancels a job waits for the disk to have it.
+const END_KEPT_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) struct ClientService {
     driver: DriverHandle,
@@ -147,7 +151,26 @@ impl v1::client_api_server::ClientApi for ClientService {
         agree(request.client)?;
         let job = convert::job_id(&request.job_id).map_err(refuse)?;
         self.driver.cancel(job).await.map_err(|error| status::to_status(&error))?;
+        self.end_is_kept(job).await.map_err(|error| status::to_status(&error))?;
         Ok(Response::new(v1::CancelJobResponse {}))
+    }
+}
+
+impl ClientService {
+    /// Waits until it is on the disk that a job has ended, if that is where it is kept: one that is told to be canceled must not be
+    /// open again after a crash.
+    async fn end_is_kept(&self, job: JobId) -> Result<(), GridError> {
+        let Some(mut job) = self.driver.store.job(job) else { return Ok(()) };
+        let is_kept = job.kept.wait_for(|kept| kept.ended || kept.expired);
+        match tokio::time::timeout(END_KEPT_WITHIN, is_kept).await {
+            Ok(_) => Ok(()),
+            Err(_) => {
+                let trouble = self.driver.store.waits_for().unwrap_or_else(|| "much waits to be written".to_owned());
+                let reason =
+                    format!("it has ended, and that is not on the disk yet: a scheduler that starts anew goes on with it ({trouble})");
+                Err(GridError::CannotKeep { reason })
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use burla_proto::v1::{self, follow_job_response::Response};
 use burla_proto::{BATCH_BYTES, convert, status};
 use burla_types::{GridError, JobId, with_causes};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -20,6 +21,8 @@ const ANSWERS_MAX: usize = 4;
 /// How often the job is looked at for who watches it.
 const LOOK_TIME: Duration = Duration::from_millis(200);
 
+type Sender = mpsc::Sender<Result<v1::FollowJobResponse, Status>>;
+
 /// What a client is told that follows a job.
 pub(super) type Answers = ReceiverStream<Result<v1::FollowJobResponse, Status>>;
 
@@ -27,13 +30,12 @@ pub(super) type Answers = ReceiverStream<Result<v1::FollowJobResponse, Status>>;
 pub(super) async fn follow(driver: &DriverHandle, request: v1::FollowJobRequest) -> Result<Answers, Status> {
     let id = convert::job_id(&request.job_id).map_err(refuse)?;
     let job = driver.job(id).await.map_err(|error| status::to_status(&error))?;
-    let Some(kept) = driver.store.job(id) else {
-        // What is known of it is that it has ended, or that its client has all the rest.
-        let (sender, answers) = mpsc::channel(1);
-        let _ = sender.send(Ok(v1::FollowJobResponse { response: Some(Response::Job(job)) })).await;
-        return Ok(ReceiverStream::new(answers));
-    };
     let (answers, receiver) = mpsc::channel(ANSWERS_MAX);
+    let Some(kept) = driver.store.job(id) else {
+        // Its client has what its calls return and print; whoever else asks can watch it.
+        tokio::spawn(watch_unkept(driver.clone(), job, answers));
+        return Ok(ReceiverStream::new(receiver));
+    };
     let following = Following {
         driver: driver.clone(),
         id,
@@ -46,6 +48,44 @@ pub(super) async fn follow(driver: &DriverHandle, request: v1::FollowJobRequest)
     Ok(ReceiverStream::new(receiver))
 }
 
+/// Tells of a job of which nothing is kept, until it is over.
+async fn watch_unkept(driver: DriverHandle, mut job: v1::Job, answers: Sender) {
+    let Ok(id) = convert::job_id(&job.job_id) else { return };
+    let mut told: Option<v1::Job> = None;
+    let mut looks = looks();
+    loop {
+        let is_over = job.state() != v1::job::State::Open;
+        if told.as_ref().is_none_or(|told| is_over || is_other(told, &job)) {
+            if answers.send(Ok(v1::FollowJobResponse { response: Some(Response::Job(job.clone())) })).await.is_err() {
+                return;
+            }
+            told = Some(job);
+        }
+        if is_over {
+            return;
+        }
+        tokio::select! {
+            _ = looks.tick() => {}
+            () = answers.closed() => return,
+        }
+        job = match driver.job(id).await {
+            Ok(job) => job,
+            Err(error) => {
+                let _ = answers.send(Err(status::to_status(&error))).await;
+                return;
+            }
+        };
+    }
+}
+
+/// When a job is to be looked at again.
+fn looks() -> Interval {
+    let mut looks = tokio::time::interval(LOOK_TIME);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks.reset();
+    looks
+}
+
 struct Following {
     driver: DriverHandle,
     id: JobId,
@@ -53,7 +93,7 @@ struct Following {
     /// The next to tell.
     outcome: Option<u64>,
     line_event: Option<u64>,
-    answers: mpsc::Sender<Result<v1::FollowJobResponse, Status>>,
+    answers: Sender,
 }
 
 impl Following {
@@ -66,6 +106,7 @@ impl Following {
 
     async fn tell(&mut self, mut job: v1::Job) -> Result<(), Status> {
         let mut told: Option<v1::Job> = None;
+        let mut looks = looks();
         loop {
             let kept = *self.kept.borrow_and_update();
             if kept.expired {
@@ -81,7 +122,17 @@ impl Following {
                 }
                 told = Some(job.clone());
             }
-            if !self.tell_events(kept).await? {
+            let is_heard = match self.tell_events(kept).await {
+                Ok(is_heard) => is_heard,
+                // It expired in the meantime, and what it kept is being removed.
+                Err(StoreError::NotKept(_)) => {
+                    job.expired = true;
+                    self.say(Response::Job(job)).await;
+                    return Ok(());
+                }
+                Err(error) => return Err(self.unreadable(&error)),
+            };
+            if !is_heard {
                 return Ok(());
             }
             if kept.ended {
@@ -95,7 +146,7 @@ impl Following {
                         return Err(status::to_status(&GridError::UnknownJob(self.id)));
                     }
                 }
-                () = tokio::time::sleep(LOOK_TIME) => {
+                _ = looks.tick() => {
                     job = self.driver.job(self.id).await.map_err(|error| status::to_status(&error))?;
                 }
                 () = self.answers.closed() => return Ok(()),
@@ -104,19 +155,17 @@ impl Following {
     }
 
     /// Tells all events that are kept. Returns whether anyone hears it.
-    async fn tell_events(&mut self, kept: Kept) -> Result<bool, Status> {
+    async fn tell_events(&mut self, kept: Kept) -> Result<bool, StoreError> {
         // Lines first: they were kept before the outcomes that followed them.
         while let Some(next) = self.line_event.filter(|next| *next < kept.lines) {
-            let events =
-                self.driver.store.read_lines(self.id, next, BATCH_BYTES).await.map_err(|error| self.unreadable(&error))?;
+            let events = self.driver.store.read_lines(self.id, next, BATCH_BYTES).await?;
             self.line_event = Some(after(&events, next, kept.lines));
             if !self.say(Response::Lines(events)).await {
                 return Ok(false);
             }
         }
         while let Some(next) = self.outcome.filter(|next| *next < kept.outcomes) {
-            let events =
-                self.driver.store.read_outcomes(self.id, next, BATCH_BYTES).await.map_err(|error| self.unreadable(&error))?;
+            let events = self.driver.store.read_outcomes(self.id, next, BATCH_BYTES).await?;
             self.outcome = Some(after(&events, next, kept.outcomes));
             if !self.say(Response::Outcomes(events)).await {
                 return Ok(false);

@@ -15,9 +15,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::map::check_inputs;
-use super::refuse;
-use crate::driver::{DriverHandle, Opened};
-use crate::grid::event::JobSpec;
+use crate::driver::{DriverHandle, Opened, SessionNumber};
+use crate::grid::event::{Event, JobSpec};
 use crate::store::{Kept, PAYLOAD_BYTES_MAX};
 
 /// Bytes of inputs of a job that are taken in and not on the disk: a second's worth of a slow one.
@@ -41,13 +40,15 @@ pub(super) async fn open(
     requests: Streaming<v1::MapRequest>,
 ) -> Result<Answers, Status> {
     options.resume = None;
-    let opened = driver.submit(job, spec, Arc::new(options)).await.map_err(|error| status::to_status(&error))?;
+    let stream = driver.next_number();
+    let opened = driver.submit(job, stream, spec, Arc::new(options)).await.map_err(|error| status::to_status(&error))?;
     let Some(kept) = driver.store.job(job) else { return Err(status::to_status(&GridError::UnknownJob(job))) };
     let (sender, answers) = mpsc::channel(ANSWERS_MAX);
     let trouble = driver.store.trouble();
     let submission = Submission {
         driver: driver.clone(),
         job,
+        stream,
         opened,
         requests,
         kept: kept.kept,
@@ -62,6 +63,7 @@ pub(super) async fn open(
 struct Submission {
     driver: DriverHandle,
     job: JobId,
+    stream: SessionNumber,
     opened: Opened,
     requests: Streaming<v1::MapRequest>,
     kept: watch::Receiver<Kept>,
@@ -69,6 +71,20 @@ struct Submission {
     /// The index after a batch that is not on the disk, and the bytes of the batch.
     unkept: VecDeque<(u64, usize)>,
     answers: mpsc::Sender<Result<v1::SubmitJobResponse, Status>>,
+}
+
+/// Why a job is not handed over.
+enum Halt {
+    /// The connection broke, or the job is over, or the scheduler is.
+    Gone(Status),
+    /// It cannot be kept as it comes, so it ends: nobody knows of it who could end it.
+    Refused(GridError),
+}
+
+impl From<GridError> for Halt {
+    fn from(error: GridError) -> Self {
+        Self::Gone(status::to_status(&error))
+    }
 }
 
 impl Submission {
@@ -82,8 +98,19 @@ impl Submission {
             }
             self.take().await
         };
-        // A client that is gone may be back, or look for its job elsewhere.
-        if let Err(status) = ended.await {
+        let ended = ended.await;
+        let (driver, job) = (&self.driver, self.job);
+        let status = match ended {
+            Ok(()) => None,
+            // A client that is gone may be back, or look for its job elsewhere.
+            Err(Halt::Gone(status)) => Some(status),
+            Err(Halt::Refused(error)) => {
+                let _ = driver.tell(Event::JobFailed(job, error.clone())).await;
+                Some(status::to_status(&error))
+            }
+        };
+        driver.submitter_gone(job, self.stream).await;
+        if let Some(status) = status {
             let _ = answers.send(Err(status)).await;
         }
     }
@@ -93,13 +120,15 @@ impl Submission {
         self.answers.send(Ok(v1::SubmitJobResponse { response: Some(response) })).await.is_ok()
     }
 
-    async fn take(&mut self) -> Result<(), Status> {
+    async fn take(&mut self) -> Result<(), Halt> {
         let (mut next_index, mut told, mut has_all) = (self.opened.next_index, 0, false);
         loop {
             let kept = *self.kept.borrow_and_update();
             while self.unkept.pop_front_if(|(index, _)| *index <= kept.inputs).is_some() {}
             if kept.ended && !kept.inputs_closed {
-                return Err(status::to_status(&GridError::Canceled));
+                let job = self.driver.job(self.job).await?;
+                let has_failed = job.state() == v1::job::State::Failed;
+                return Err(if has_failed { GridError::CannotKeep { reason: job.error } } else { GridError::Canceled }.into());
             }
             if kept.inputs > told {
                 told = kept.inputs;
@@ -117,37 +146,40 @@ impl Submission {
             tokio::select! {
                 changed = self.kept.changed() => {
                     if changed.is_err() {
-                        return Err(status::to_status(&GridError::UnknownJob(self.job)));
+                        return Err(GridError::UnknownJob(self.job).into());
                     }
                 }
-                reason = trouble => return Err(status::to_status(&GridError::CannotKeep { reason })),
+                reason = trouble => return Err(Halt::Refused(GridError::CannotKeep { reason })),
                 request = self.requests.message(), if has_room => {
-                    let Some(request) = request? else { return Ok(()) };
+                    let Some(request) = request.map_err(Halt::Gone)? else { return Ok(()) };
                     match request.request {
                         Some(Request::Inputs(batch)) => {
                             if batch.first_index > next_index || !batch.indices.is_empty() {
-                                return Err(refuse(format!("inputs from index {} on, where {next_index} is next", batch.first_index)));
+                                let first_index = batch.first_index;
+                                return Err(malformed(format!("inputs from index {first_index} on, where {next_index} is next")));
                             }
-                            check_inputs(batch.first_index, &batch.inputs).map_err(refuse)?;
-                            check_kept(batch.first_index, &batch.inputs)?;
+                            check_inputs(batch.first_index, &batch.inputs).map_err(malformed)?;
+                            check_kept(batch.first_index, &batch.inputs).map_err(Halt::Refused)?;
+                            if self.driver.store.is_full() {
+                                return Err(Halt::Refused(no_room()));
+                            }
                             let end = batch.first_index + batch.inputs.len() as u64;
                             next_index = end.max(next_index);
                             self.unkept.push_back((end, batch.inputs.iter().map(WireSize::wire_bytes).sum()));
-                            let told = self.driver.keep_inputs(self.job, batch.first_index, batch.inputs).await;
-                            told.map_err(|error| status::to_status(&error))?;
+                            self.driver.keep_inputs(self.job, batch.first_index, batch.inputs).await?;
                         }
                         Some(Request::InputsClosed(_)) => {
                             has_all = true;
-                            self.driver.close_inputs(self.job).await.map_err(|error| status::to_status(&error))?;
+                            self.driver.close_inputs(self.job).await?;
                         }
                         Some(Request::Abandon(_)) => {
                             // One that is over already is over.
                             let _ = self.driver.cancel(self.job).await;
-                            return Err(status::to_status(&GridError::Canceled));
+                            return Err(GridError::Canceled.into());
                         }
                         Some(Request::Taken(_)) => {}
-                        Some(Request::Open(_)) => return Err(refuse("the job is open already")),
-                        None => return Err(refuse("an empty request")),
+                        Some(Request::Open(_)) => return Err(malformed("the job is open already")),
+                        None => return Err(malformed("an empty request")),
                     }
                 }
             }
@@ -155,15 +187,25 @@ impl Submission {
     }
 }
 
+fn malformed(reason: impl Into<String>) -> Halt {
+    Halt::Refused(GridError::InvalidRequest { reason: reason.into() })
+}
+
+/// What kept jobs take is all that they may.
+pub(crate) fn no_room() -> GridError {
+    let reason = "what it keeps of jobs takes all the room it has for that (--keep-gib); see `cargo burla jobs`";
+    GridError::CannotKeep { reason: reason.to_owned() }
+}
+
 /// Refuses what the store has no room for.
-fn check_kept(first_index: u64, inputs: &[Bytes]) -> Result<(), Status> {
+fn check_kept(first_index: u64, inputs: &[Bytes]) -> Result<(), GridError> {
     let Some((input, index)) = inputs.iter().zip(first_index..).find(|(input, _)| input.len() > PAYLOAD_BYTES_MAX) else {
         return Ok(());
     };
     let (bytes, mib) = (input.len(), PAYLOAD_BYTES_MAX >> 20);
     let reason =
         format!("input {index} has {bytes} bytes, and a detached job's may have {mib} MiB; split it, or run the job attached");
-    Err(status::to_status(&GridError::CannotKeep { reason }))
+    Err(GridError::CannotKeep { reason })
 }
 
 /// Completes when the store has been in trouble for a while.

@@ -1,14 +1,21 @@
 //! When what is kept of a job goes: its segments some time after it has ended, or sooner where all jobs together take too much;
-//! what is known of it when enough others have ended since.
+//! what is known of it when nothing of it is kept any more and enough others like it have ended since.
 //!
 //! A record that says so comes first, and what it is about is removed after that. So a crash in between leaves nothing that the
 //! next scheduler does not remove.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use burla_types::JobId;
 
 use super::{State, Store, StoreConfig, unix_ms};
+
+/// How long what a job kept stays although there is too much: whoever waits for its end can come for it.
+const KEPT_AT_LEAST: Duration = Duration::from_secs(60);
+
+/// Jobs that have ended and of which everything is kept, at most: each takes up memory, however little it kept. The first to end
+/// expire before their time.
+const KEPT_ENDED_MAX: usize = 100_000;
 
 impl Store {
     /// Lets everything go that is due. The writer does that by itself now and then.
@@ -40,33 +47,34 @@ impl State {
 
     fn due(&self, now: SystemTime, config: &StoreConfig) -> (Vec<JobId>, Vec<JobId>) {
         let (mut expiring, mut forgetting) = (Vec::new(), Vec::new());
-        let leaving_bytes: u64 = self.leaving.iter().filter_map(|job| self.index.job(*job)).map(|kept| kept.bytes).sum();
-        let mut bytes = self.index.bytes() - leaving_bytes;
-        let mut too_many = self.index.ended_count().saturating_sub(config.history_jobs_max);
-        let retention_ms = u64::try_from(config.retention.as_millis()).unwrap_or(u64::MAX);
-        for (job, ended) in self.index.ended_jobs() {
-            // It was opened anew and has ended again, which waits to be written: then it is not of the oldest any more, and what is
-            // too many is looked at again.
-            if self.ending.contains_key(&job) {
+        let now_ms = unix_ms(now);
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let mut bytes = self.index.bytes() - self.leaving.iter().filter_map(|job| Some(self.index.job(*job)?.bytes)).sum::<u64>();
+        let is_kept = |job: &JobId| self.index.job(*job).is_some();
+        let (kept, known): (Vec<_>, Vec<_>) = self.index.ended_jobs().partition(|(job, _)| is_kept(job));
+
+        let mut too_many = kept.len().saturating_sub(KEPT_ENDED_MAX);
+        for (job, ended) in kept {
+            let Some(kept_bytes) = self.index.job(job).map(|kept| kept.bytes) else { continue };
+            if self.leaving.contains(&job) {
+                too_many = too_many.saturating_sub(1);
                 continue;
             }
-            let kept_bytes = self.index.job(job).map(|kept| kept.bytes);
-            if too_many > 0 {
-                too_many -= 1;
-                // One whose expiry waits is forgotten when that is written.
-                if !self.leaving.contains(&job) {
-                    forgetting.push(job);
-                    bytes -= kept_bytes.unwrap_or(0);
-                }
-                continue;
-            }
-            let Some(kept_bytes) = kept_bytes.filter(|_| !self.leaving.contains(&job)) else { continue };
-            let is_over = ended.ended_unix_ms.saturating_add(retention_ms) <= unix_ms(now);
-            if is_over || bytes > config.bytes_max {
+            let is_old = |time| ended.ended_unix_ms.saturating_add(ms(time)) <= now_ms;
+            let is_followed = || self.jobs.get(&job).is_some_and(|job| job.kept.receiver_count() > 0);
+            let makes_room = (too_many > 0 || bytes > config.bytes_max) && is_old(KEPT_AT_LEAST) && !is_followed();
+            if makes_room || is_old(config.retention) {
                 expiring.push(job);
                 bytes -= kept_bytes;
+                too_many = too_many.saturating_sub(1);
             }
         }
+
+        // One that was opened anew and has ended again, which waits to be written, is not of the oldest any more.
+        let ends_again = |job: &JobId| self.ending.contains_key(job);
+        let too_many = known.len().saturating_sub(config.history_jobs_max);
+        let oldest = known.into_iter().map(|(job, _)| job).filter(|job| !ends_again(job)).take(too_many);
+        forgetting.extend(oldest.filter(|job| !self.leaving.contains(job)));
         (expiring, forgetting)
     }
 }

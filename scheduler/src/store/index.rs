@@ -25,8 +25,9 @@ pub(crate) struct Index {
     ended: HashMap<JobId, EndedJob>,
     /// The same in the order in which they ended.
     ended_order: BTreeSet<(u64, JobId)>,
-    /// What all kept jobs take on disk.
+    /// What all kept jobs take on disk, and of that those that have ended.
     bytes: u64,
+    ended_bytes: u64,
     epoch: Option<Position>,
     garbage: Vec<Garbage>,
 }
@@ -118,6 +119,8 @@ impl Index {
                 if let Some(before) = self.ended.insert(job, ended) {
                     self.ended_order.remove(&(before.ended_unix_ms, job));
                     self.discard(before.entries());
+                } else {
+                    self.ended_bytes += self.jobs.get(&job).map_or(0, |kept| kept.bytes);
                 }
                 self.ended_order.insert((ended_unix_ms, job));
             }
@@ -167,6 +170,9 @@ impl Index {
         segments.next = first + count;
         kept.bytes += bytes;
         self.bytes += bytes;
+        if self.ended.contains_key(&job) {
+            self.ended_bytes += bytes;
+        }
         if first > next {
             kept.note_damage(|| format!("its {name} from {next} to {} are missing", first - 1));
         }
@@ -175,6 +181,9 @@ impl Index {
     fn remove_kept(&mut self, job: JobId) {
         let Some(kept) = self.jobs.remove(&job) else { return };
         self.bytes -= kept.bytes;
+        if self.ended.contains_key(&job) {
+            self.ended_bytes -= kept.bytes;
+        }
         let opened = [Some(kept.opened_at), kept.closed_at];
         let all = [kept.inputs, kept.outcomes, kept.lines];
         let mut segments = Garbage::default();
@@ -223,13 +232,14 @@ impl Index {
         self.ended_order.iter().filter_map(|(_, id)| Some((*id, self.ended.get(id)?)))
     }
 
-    pub(crate) fn ended_count(&self) -> usize {
-        self.ended.len()
-    }
-
     /// What all kept jobs take on disk.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// What those take that have not ended.
+    pub(crate) fn open_bytes(&self) -> u64 {
+        self.bytes - self.ended_bytes
     }
 
     /// How many entries of the ledger it knows of.

@@ -31,6 +31,12 @@ impl Indices {
         self.count
     }
 
+    /// The smallest that is not there.
+    pub(crate) fn first_missing(&self) -> u64 {
+        let full = self.words.iter().take_while(|word| **word == u64::MAX).count();
+        full as u64 * 64 + self.words.get(full).map_or(0, |word| u64::from(word.trailing_ones()))
+    }
+
     /// All of them, ascending.
     #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> + '_ {
@@ -54,5 +60,16 @@ mod tests {
         assert_eq!(indices.len(), 4);
         assert_eq!(indices.iter().collect::<Vec<_>>(), [0, 63, 64, 130]);
         assert!(!indices.contains(u64::MAX) && !indices.contains(1) && indices.contains(64));
+    }
+
+    #[test]
+    fn the_first_that_is_missing_is_found() {
+        let mut indices = Indices::default();
+        for index in 0..130 {
+            assert_eq!(indices.first_missing(), index);
+            indices.insert(index);
+        }
+        indices.insert(131);
+        assert_eq!(indices.first_missing(), 130);
     }
 }

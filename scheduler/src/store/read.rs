@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use burla_ledger::BlobRef;
+use burla_ledger::{BlobError, BlobRef};
 use burla_proto::v1::{self, record::Record, segment::Place};
 use burla_types::JobId;
 use bytes::Bytes;
@@ -26,24 +26,40 @@ impl Store {
     pub(crate) fn history(&self) -> Vec<v1::Job> {
         let now = self.clock.now();
         let state = self.state();
+        let unkept = state.ending.iter().filter(|(id, _)| !state.jobs.contains_key(id));
         let written = state.index.ended_jobs().filter(|(id, _)| !state.ending.contains_key(id));
         let mut jobs: Vec<_> = written
             .map(|(_, ended)| (ended.ended_unix_ms, as_of(now, ended.ended_unix_ms, &ended.job, ended.is_expired())))
-            .chain(state.ending.values().map(|(ended, job)| (*ended, as_of(now, *ended, job, false))))
+            .chain(unkept.map(|(_, (ended, job))| (*ended, as_of(now, *ended, job, false))))
             .collect();
         jobs.sort_by_key(|(ended_unix_ms, _)| *ended_unix_ms);
         jobs.into_iter().map(|(_, job)| job).collect()
     }
 
-    /// One of them.
+    /// Kept jobs that have ended and of which that is not on the disk.
+    pub(crate) fn ending(&self) -> Vec<v1::Job> {
+        let now = self.clock.now();
+        let state = self.state();
+        let kept = state.ending.iter().filter(|(id, _)| state.jobs.contains_key(id));
+        kept.map(|(_, (ended, job))| self.still_open(now, *ended, job)).collect()
+    }
+
+    /// A job that has ended. A kept one is told as open until that is on the disk: after a crash it is.
     pub(crate) fn ended_job(&self, id: JobId) -> Option<v1::Job> {
         let now = self.clock.now();
         let state = self.state();
         if let Some((ended, job)) = state.ending.get(&id) {
-            return Some(as_of(now, *ended, job, false));
+            let is_kept = state.jobs.contains_key(&id);
+            return Some(if is_kept { self.still_open(now, *ended, job) } else { as_of(now, *ended, job, false) });
         }
         let ended = state.index.ended_job(id)?;
         Some(as_of(now, ended.ended_unix_ms, &ended.job, ended.is_expired()))
+    }
+
+    fn still_open(&self, now: SystemTime, ended_unix_ms: u64, job: &v1::Job) -> v1::Job {
+        let waiting = self.waits_for().unwrap_or_else(|| "its end to be on the disk".to_owned());
+        let open = v1::Job { state: v1::job::State::Open.into(), error: String::new(), waiting, ..job.clone() };
+        v1::Job { ended_ms_ago: None, ..as_of(now, ended_unix_ms, &open, false) }
     }
 
     /// Inputs from an index on, with their indices. None where none is kept from there on.
@@ -131,8 +147,12 @@ impl Store {
             None => Ok(Bytes::new()),
             Some(Place::Inline(bytes)) => Ok(bytes),
             Some(Place::Blob(v1::segment::Blob { name, bytes, crc32c })) => {
-                let blob = self.blobs.get(&BlobRef { name, bytes, crc32c }).await;
-                blob.map_err(|error| damaged(id, segment, &error))
+                self.blobs.get(&BlobRef { name, bytes, crc32c }).await.map_err(|error| match error {
+                    // It was removed since the index was asked.
+                    BlobError::Missing { .. } if self.job(id).is_none() => StoreError::NotKept(id),
+                    BlobError::Failed { .. } => StoreError::Read { what: "part of a job", source: error.into() },
+                    error => damaged(id, segment, &error),
+                })
             }
         }
     }

@@ -4,7 +4,9 @@
 //! over: then it stops, whatever waits, since what it would add was decided without knowing what the other did.
 
 use std::collections::{HashSet, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use burla_ledger::{AppendError, Position, append_settled};
@@ -12,7 +14,7 @@ use burla_proto::v1;
 use burla_types::JobId;
 use bytes::Bytes;
 use prost::Message;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::fact::Fact;
 use super::index::Garbage;
@@ -32,6 +34,9 @@ const LAZY_TIME: Duration = Duration::from_secs(1);
 
 /// How long after it could not write it tries again. A disk that is full stays so for longer, and one that is slow recovers.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a write may take before whoever waits for it is told. A disk under load takes a second now and then.
+const SLOW_AFTER: Duration = Duration::from_secs(2);
 
 /// How often it looks for jobs that are not kept any longer.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(10);
@@ -217,7 +222,7 @@ impl Writer {
         let mut blob = None;
         if let Some(content) = unplaced.large_content() {
             let name = blob_name(unplaced.job, self.epoch, self.blobs_named);
-            match self.store.blobs.put(&name, content.clone()).await {
+            match self.store.noting_slowness(self.store.blobs.put(&name, content.clone())).await {
                 Ok(written) => {
                     self.blobs_named += 1;
                     self.group.bytes += content.len();
@@ -246,7 +251,7 @@ impl Writer {
 
     async fn append(&mut self) -> Result<(), Halt> {
         let entries = self.group.entries.clone();
-        match append_settled(&*self.store.ledger, SHARD, self.end, entries).await {
+        match self.store.noting_slowness(append_settled(&*self.store.ledger, SHARD, self.end, entries)).await {
             Ok(end) => self.appended(end),
             Err(AppendError::Refused { .. }) if self.group.may_be_there && self.is_there().await? => {
                 self.appended(self.end.after(self.group.entries.len()));
@@ -317,6 +322,19 @@ impl Writer {
 }
 
 impl Store {
+    /// Waits for a write, and has it known when that takes long.
+    async fn noting_slowness<T>(&self, write: impl Future<Output = T>) -> T {
+        let mut write = pin!(write);
+        if let Ok(written) = timeout(SLOW_AFTER, &mut write).await {
+            return written;
+        }
+        self.is_slow.store(true, Ordering::Relaxed);
+        tracing::warn!("the disk takes long to write what has to be kept; it waits in memory");
+        let written = write.await;
+        self.is_slow.store(false, Ordering::Relaxed);
+        written
+    }
+
     async fn closed(&self) {
         while !self.state().is_closed {
             self.wake.notified().await;
@@ -331,7 +349,7 @@ impl Store {
         for (nth, fact) in group.facts.into_iter().enumerate() {
             let Some(job) = fact.job() else { continue };
             touched.insert(job);
-            has_ended |= matches!(fact, Fact::JobEnded { .. });
+            has_ended |= matches!(fact, Fact::JobEnded { .. } | Fact::JobExpired(_));
             state.forget_waiting(&fact);
             state.index.take_in(at.after(nth), fact);
         }

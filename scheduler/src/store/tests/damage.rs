@@ -72,8 +72,11 @@ async fn a_blob_that_is_gone_is_damage() {
     let error = disk.try_open().await.unwrap_err().to_string();
     assert!(error.contains(&name) && error.contains(&id(1).to_string()), "{error}");
     disk.config.skip_damaged = true;
-    let (store, _writer, restored) = disk.open().await;
+    let (store, mut writer, restored) = disk.open().await;
     assert_eq!(restored.iter().map(|job| job.id).collect::<Vec<_>>(), [id(2)]);
+    let told = store.ended_job(id(1)).unwrap();
+    assert_eq!((told.state(), told.ended_ms_ago), (v1::job::State::Open, None), "its end is not on the disk yet");
+    assert!(writer.write().await.unwrap());
     assert!(store.ended_job(id(1)).unwrap().error.contains("missing"));
     assert!(store.read_inputs(id(1), 0, ALL).await.is_err());
 }

@@ -56,9 +56,9 @@ async fn times_are_as_of_the_moment_they_are_asked_for() {
 }
 
 #[tokio::test]
-async fn the_oldest_are_forgotten_with_all_that_was_kept_of_them() {
+async fn the_oldest_of_which_nothing_is_kept_are_forgotten() {
     let mut disk = Disk::new();
-    disk.config.history_jobs_max = 2;
+    (disk.config.history_jobs_max, disk.config.retention) = (2, Duration::from_secs(10));
     let (store, mut writer, _) = disk.open().await;
     for number in 1..=4 {
         store.open_job(id(number), options("kept"));
@@ -66,10 +66,19 @@ async fn the_oldest_are_forgotten_with_all_that_was_kept_of_them() {
         store.end_job(id(number), ended_as(id(number)));
         disk.advance(Duration::from_millis(1));
     }
+    for number in 5..=8 {
+        store.end_job(id(number), ended_as(id(number)));
+        disk.advance(Duration::from_millis(1));
+    }
     assert!(writer.write().await.unwrap());
-    assert_eq!(names(&store), [3, 4]);
-    assert!(store.job(id(2)).is_none() && store.job(id(3)).is_some());
-    assert_eq!(disk.records().await.len(), 1 + 2 * 3);
+    assert_eq!(names(&store), [1, 2, 3, 4, 7, 8], "the results of a job do not go because others end");
+    assert!(store.job(id(1)).is_some());
+    disk.advance(Duration::from_secs(10));
+    store.expire_due(time_of(disk.now_ms.load(Ordering::Relaxed)));
+    assert!(writer.write().await.unwrap());
+    assert_eq!(names(&store), [7, 8]);
+    assert!(store.job(id(4)).is_none());
+    assert_eq!(disk.records().await, ["epoch", "ended", "ended"]);
     // One of an id that is forgotten is a new one.
     store.open_job(id(1), options("again"));
     assert!(writer.write().await.unwrap());
@@ -91,14 +100,28 @@ async fn when_there_is_too_much_those_that_ended_first_expire() {
             assert!(writer.write().await.unwrap());
         }
     }
-    assert!(store.job(id(3)).is_some());
-    store.expire_due(time_of(0));
-    store.expire_due(time_of(0));
-    assert!(writer.write().await.unwrap());
     let is_kept = |number| store.job(id(number)).is_some();
-    assert_eq!([1, 2, 3].map(is_kept), [true, true, false], "the one that ended first, and no more than has to");
-    assert!(store.ended_job(id(3)).unwrap().expired && !store.ended_job(id(1)).unwrap().expired);
+    assert_eq!([1, 2, 3].map(is_kept), [true; 3], "whoever waited for their ends can come for them");
+    let now = || time_of(disk.now_ms.load(Ordering::Relaxed));
+    disk.advance(Duration::from_secs(60));
+    let follower = store.job(id(3)).unwrap();
+    store.expire_due(now());
+    store.expire_due(now());
+    assert!(writer.write().await.unwrap());
+    assert_eq!([1, 2, 3].map(is_kept), [false, true, true], "the one that ended first and is not followed, no more than has to");
+    assert!(store.ended_job(id(1)).unwrap().expired && !store.ended_job(id(3)).unwrap().expired);
     assert!(store.bytes_kept() <= 2500);
+    // What has ended makes room in the end; what is open does not.
+    drop(follower);
+    store.add_inputs(id(2), 1, vec![vec![0; 1000].into()]);
+    assert!(writer.write().await.unwrap());
+    assert!(!store.is_full());
+    store.add_inputs(id(2), 2, vec![vec![0; 1000].into()]);
+    assert!(writer.write().await.unwrap());
+    assert!(store.is_full());
+    store.expire_due(now());
+    assert!(writer.write().await.unwrap());
+    assert_eq!([1, 2, 3].map(is_kept), [false, true, false]);
 }
 
 #[tokio::test]

@@ -74,17 +74,17 @@ impl Model {
     }
 
     fn expire(&mut self, now_ms: u64) {
-        let mut order: Vec<_> = self.ended.iter().map(|(job, (ended, _))| (*ended, *job)).collect();
-        order.sort_unstable();
-        let too_many = order.len().saturating_sub(HISTORY_JOBS_MAX);
-        for (_, job) in order.drain(..too_many) {
-            self.kept.remove(&job);
-            self.ended.remove(&job);
-        }
-        for (ended, job) in order {
-            if ended + RETENTION.as_millis() as u64 <= now_ms && self.kept.remove(&job).is_some() {
-                self.ended.insert(job, (ended, true));
+        for (job, (ended, expired)) in &mut self.ended {
+            if *ended + RETENTION.as_millis() as u64 <= now_ms && self.kept.remove(job).is_some() {
+                *expired = true;
             }
+        }
+        let unkept = self.ended.iter().filter(|(job, _)| !self.kept.contains_key(job));
+        let mut unkept: Vec<_> = unkept.map(|(job, (ended, _))| (*ended, *job)).collect();
+        unkept.sort_unstable();
+        let too_many = unkept.len().saturating_sub(HISTORY_JOBS_MAX);
+        for (_, job) in unkept.drain(..too_many) {
+            self.ended.remove(&job);
         }
     }
 }
