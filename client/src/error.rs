@@ -180,7 +180,9 @@ pub enum Error {
     },
 
     /// The job was not detached.
-    #[error("job {job} was attached: its results went to the program that ran it; use `.detach()`, or `cargo burla map --detach`, to have the grid keep them")]
+    #[error(
+        "job {job} was attached: its results went to the program that ran it; use `.detach()`, or `cargo burla map --detach`, to have the grid keep them"
+    )]
     ResultsNotKept {
         /// The job.
         job: JobId,

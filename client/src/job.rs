@@ -123,10 +123,8 @@ impl Job {
         outcomes: mpsc::Sender<EndedBatch>,
         is_connected: &AtomicBool,
     ) -> Result<()> {
-        let open = v1::OpenJob {
-            job_id: convert::job_id_bytes(id),
-            ..self.options.open_job(&self.function, self.component.digest)
-        };
+        let open =
+            v1::OpenJob { job_id: convert::job_id_bytes(id), ..self.options.open_job(&self.function, self.component.digest) };
         let Self { component, options: CheckedOptions { url, stdout, .. }, progress, reconnect_time_max, .. } = self;
         let shown_progress = Arc::clone(&progress);
         let mut opening = Opening::new(url, open, component, inputs, progress, is_connected, reconnect_time_max);

@@ -31,8 +31,8 @@ use crate::storage::Storage;
 use crate::store::StoreError;
 use client_api::ClientService;
 pub(crate) use client_api::job_spec;
-pub(crate) use submit::no_room;
 use node_api::NodeService;
+pub(crate) use submit::no_room;
 
 /// How long the last words of a shutdown may take to reach everyone, where the drain time is less: a client that reads slowly may
 /// have much to take yet. Who does not get them sees the connection close.

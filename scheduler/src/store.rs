@@ -399,6 +399,15 @@ fn open(jobs: &mut HashMap<JobId, Job>, id: JobId) -> Option<&mut Job> {
     jobs.get_mut(&id).filter(|job| !job.is_over)
 }
 
+/// A job's options without the values of its environment: they may be secrets, and how a job was opened is for everyone to see.
+pub(crate) fn without_secrets(options: &v1::OpenJob) -> v1::OpenJob {
+    let mut options = options.clone();
+    if let Some(work) = &mut options.work {
+        work.env.values_mut().for_each(String::clear);
+    }
+    options
+}
+
 /// Times on disk are milliseconds since 1970; a clock that is before that says 1970.
 fn unix_ms(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -239,7 +239,10 @@ fn a_disk_that_is_full_holds_detached_jobs_up_and_loses_nothing() {
     until("it says what it waits for", || job.info().unwrap().waiting.is_some_and(|reason| reason.contains("cannot keep jobs")));
     // Nothing of an attached job is on the disk, and of one that is handed over now nothing can be.
     let (on, lines) = (grid.grid.clone(), Lines::default());
-    assert_eq!(remote_parallel_map(behaviour::answers, inputs(20, 1)).stdout(lines.callback()).grid(&on).run().unwrap(), answers(20));
+    assert_eq!(
+        remote_parallel_map(behaviour::answers, inputs(20, 1)).stdout(lines.callback()).grid(&on).run().unwrap(),
+        answers(20)
+    );
     assert_started_once(&lines, 20);
     let refused = remote_parallel_map(behaviour::answers, inputs(20, 1)).grid(&on).detach();
     let Err(Error::Grid(error)) = refused else { panic!("{refused:?}") };
@@ -278,7 +281,9 @@ fn a_job_that_is_dropped_stops_also_when_the_grid_takes_no_more_inputs() {
             }
         });
     });
-    until("the grid has all the inputs that it takes", || grid.grid.jobs().unwrap().first().is_some_and(|job| job.inputs >= 200_000));
+    until("the grid has all the inputs that it takes", || {
+        grid.grid.jobs().unwrap().first().is_some_and(|job| job.inputs >= 200_000)
+    });
     drop_it.send(()).unwrap();
     user.join().unwrap();
     until("nothing runs", || grid.grid.nodes().unwrap()[0].running == 0);

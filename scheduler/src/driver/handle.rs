@@ -34,13 +34,7 @@ pub(super) enum Message {
     Taken { job: JobId, stream: SessionNumber, events: u64 },
     ClientGone { job: JobId, stream: SessionNumber },
     ClientLost { job: JobId, stream: SessionNumber, is_broken: bool },
-    Submit {
-        id: JobId,
-        stream: SessionNumber,
-        spec: Box<JobSpec>,
-        options: Arc<v1::OpenJob>,
-        answer: oneshot::Sender<Result<Opened, GridError>>,
-    },
+    Submit { id: JobId, stream: SessionNumber, spec: Box<JobSpec>, options: Arc<v1::OpenJob>, answer: SubmitAnswer },
     SubmitterGone { job: JobId, stream: SessionNumber },
     KeepInputs { job: JobId, first_index: u64, inputs: Vec<Bytes> },
     CloseInputs(JobId),
@@ -52,6 +46,9 @@ pub(super) enum Message {
     Cancel(JobId, oneshot::Sender<bool>),
     Drain(oneshot::Sender<()>),
 }
+
+/// Where a client that hands a job over is told how far the grid has it.
+pub(super) type SubmitAnswer = oneshot::Sender<Result<Opened, GridError>>;
 
 /// What the driver has for a client.
 #[derive(Debug)]

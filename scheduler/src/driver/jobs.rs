@@ -8,10 +8,11 @@ use burla_proto::convert::{self, CallReport};
 use burla_proto::v1;
 use burla_types::{Exceeded, GridError, JobId, Limit, Outcome};
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::attached::Attached;
 use super::detached::{Detached, READ_BYTES_MAX};
+use super::handle::SubmitAnswer;
 use super::notes::Notes;
 use super::{ClientHandles, Driver, Message, Opened, Resume, SessionNumber, log_end};
 use crate::grid::event::{Before, CallUpdate, ClientUpdate, Event, JobSpec, Progress, Timestamp};
@@ -296,7 +297,7 @@ impl Driver {
         stream: SessionNumber,
         spec: JobSpec,
         options: Arc<v1::OpenJob>,
-        answer: oneshot::Sender<Result<Opened, GridError>>,
+        answer: SubmitAnswer,
     ) -> Option<Event> {
         let known = match self.jobs.get_mut(&id).map(JobEndpoint::detached) {
             Some(Some(detached)) => {
@@ -375,12 +376,7 @@ impl Driver {
         }
     }
 
-    fn inputs_were_read(
-        &mut self,
-        id: JobId,
-        written: Ticket,
-        inputs: Result<Vec<(u64, Bytes)>, StoreError>,
-    ) -> Option<Event> {
+    fn inputs_were_read(&mut self, id: JobId, written: Ticket, inputs: Result<Vec<(u64, Bytes)>, StoreError>) -> Option<Event> {
         let detached = self.jobs.get_mut(&id)?.detached()?;
         // Where there was nothing, there is when more is on the disk than then, and not before.
         let is_starved = matches!(&inputs, Ok(inputs) if inputs.is_empty()) && *self.store.written().borrow() == written;

@@ -10,6 +10,7 @@ use burla_types::{GridError, JobId, Outcome, Usage};
 use crate::grid::event::CallUpdate;
 use crate::grid::overview::JobOverview;
 use crate::metrics::JobEnd;
+use crate::store::without_secrets;
 
 /// Nodes that are named; a job may have run on all there are.
 const NODES_MAX: usize = 64;
@@ -147,13 +148,4 @@ impl Notes {
             ..v1::Job::default()
         }
     }
-}
-
-/// The options without the values of the environment: they may be anything, and these are for everyone to see.
-fn without_secrets(options: &v1::OpenJob) -> v1::OpenJob {
-    let mut options = options.clone();
-    if let Some(work) = &mut options.work {
-        work.env.values_mut().for_each(String::clear);
-    }
-    options
 }

@@ -166,8 +166,9 @@ impl ClientService {
             Ok(_) => Ok(()),
             Err(_) => {
                 let trouble = self.driver.store.waits_for().unwrap_or_else(|| "much waits to be written".to_owned());
-                let reason =
-                    format!("it has ended, and that is not on the disk yet: a scheduler that starts anew goes on with it ({trouble})");
+                let reason = format!(
+                    "it has ended, and that is not on the disk yet: a scheduler that starts anew goes on with it ({trouble})"
+                );
                 Err(GridError::CannotKeep { reason })
             }
         }

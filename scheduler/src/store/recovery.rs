@@ -21,7 +21,7 @@ use super::fact::{Fact, OutcomesFact, SegmentFact};
 use super::index::{Garbage, Index};
 use super::indices::Indices;
 use super::writer::Writer;
-use super::{Clock, Job, SHARD, State, Store, StoreConfig, StoreError, time_of, unix_ms};
+use super::{Clock, Job, SHARD, State, Store, StoreConfig, StoreError, time_of, unix_ms, without_secrets};
 
 /// Who may write the log: the value is an `Epoch`, one higher for each owner.
 const OWNER: &str = "owner/0";
@@ -372,20 +372,11 @@ impl Store {
             detached: true,
             failures: job.failures.clone().into_iter().collect(),
             nodes: job.nodes.iter().cloned().collect(),
-            options: Some(without_values(&job.options)),
+            options: Some(without_secrets(&job.options)),
             ..v1::Job::default()
         };
         self.state().end_job(job.id, unix_ms(now), as_it_was, Instant::now());
     }
-}
-
-/// A job is shown to others than who opened it, and what is in its environment may be a secret.
-fn without_values(options: &v1::OpenJob) -> v1::OpenJob {
-    let mut options = options.clone();
-    if let Some(work) = &mut options.work {
-        work.env.values_mut().for_each(String::clear);
-    }
-    options
 }
 
 /// Lines in what was printed: each ends with a newline, but for the last, and for pieces of one that is too long.
