@@ -266,7 +266,7 @@ pub(crate) struct Results {
 pub(crate) struct Logs {
     #[command(flatten)]
     pub(crate) job: WhichJob,
-    /// Go on until the job is over. Else it ends with what has been printed so far.
+    /// Go on until the job is over. Else it ends when nothing has come for a second.
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Put the index of its call before each line: [7] text.

@@ -169,8 +169,8 @@ pub enum CommandError {
         /// Why not.
         reason: String,
     },
-    /// Calls failed, or lines were no inputs, and the others are done.
-    #[error("{failed} calls failed and {bad_lines} lines could not be used; the others are done")]
+    /// Calls failed, or lines were no inputs, and the others went on.
+    #[error("{}", some_failed(*.failed, *.bad_lines))]
     SomeFailed {
         /// Calls.
         failed: u64,
@@ -259,7 +259,9 @@ impl CommandError {
             Self::WhichPackage { .. } => Some("name one with `-p`"),
             Self::WhichJob { available, .. } if available.is_empty() => Some("`cargo burla jobs --ended` shows those there are"),
             Self::WhichJob { .. } => Some("give more of its id"),
-            Self::CallsFailed { .. } => Some("`cargo burla results --keep-going` shows how each ended"),
+            Self::CallsFailed { .. } => {
+                Some("where it was detached, `cargo burla results JOB --keep-going` shows how each ended")
+            }
             Self::WhichBin { .. } => Some("name one with `--bin`, or set `default-run` in Cargo.toml"),
             Self::WasmTargetMissing => {
                 Some("run `rustup target add wasm32-wasip2`, or pass `--install-target` and it is done for you")
@@ -284,7 +286,9 @@ impl CommandError {
     }
 
     fn notice(&self) -> String {
-        tame(&format!("burla: {}\n", burla_types::with_causes(self)))
+        // As in `story`.
+        let told: &dyn std::error::Error = if let Self::Job(error) = self { error } else { self };
+        tame(&format!("burla: {}\n", burla_types::with_causes(told)))
     }
 
     fn story(&self) -> String {
@@ -302,6 +306,13 @@ impl CommandError {
     }
 }
 
+fn some_failed(failed: u64, bad_lines: u64) -> String {
+    let counted = |count: u64, one: &str, more: &str| format!("{count} {}", if count == 1 { one } else { more });
+    let failed = (failed > 0).then(|| counted(failed, "call failed", "calls failed"));
+    let bad = (bad_lines > 0).then(|| counted(bad_lines, "line could not be used", "lines could not be used"));
+    failed.into_iter().chain(bad).collect::<Vec<_>>().join(" and ")
+}
+
 /// What is told may come from components, calls and peers, and must not be what a terminal obeys.
 fn tame(text: &str) -> String {
     Stdout::neutralised(text).into_owned()
@@ -317,6 +328,13 @@ mod tests {
         let error = CommandError::File { act: "read", path: "a\x1b[2Jb".into(), source };
         assert_eq!(error.story(), "error: cannot read a␛[2Jb\n  caused by: it is\n\\u{9b}2J\n");
         assert_eq!(error.notice(), "burla: cannot read a␛[2Jb: it is\n\\u{9b}2J\n");
+        for (failed, bad_lines, told) in
+            [(1, 0, "1 call failed"), (0, 2, "2 lines could not be used"), (2, 1, "2 calls failed and 1 line could not be used")]
+        {
+            assert_eq!(CommandError::SomeFailed { failed, bad_lines }.to_string(), told);
+        }
+        let error = CommandError::Job(burla::Error::NoGrid);
+        assert_eq!(error.notice(), format!("burla: {}\n", burla::Error::NoGrid), "once");
         let error = CommandError::WhichBin { package: "a".to_owned(), available: vec!["\x07".to_owned()] };
         let hint = "name one with `--bin`, or set `default-run` in Cargo.toml";
         assert_eq!(error.story(), format!("error: package `a` has several programs: ␇\n  hint: {hint}\n"));

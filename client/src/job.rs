@@ -214,8 +214,17 @@ impl Events<'_> {
                 opening.went_on(line);
             }
             match message.response {
-                Some(Response::Events(events)) => self.take(events).await?,
-                Some(Response::Waiting(waiting)) => self.set_waiting((!waiting.reason.is_empty()).then_some(waiting.reason)),
+                Some(Response::Events(events)) => {
+                    self.notice.told = None;
+                    self.take(events).await?;
+                }
+                Some(Response::Waiting(waiting)) => {
+                    let reason = (!waiting.reason.is_empty()).then_some(waiting.reason);
+                    if reason.is_none() {
+                        self.notice.told = None;
+                    }
+                    self.set_waiting(reason);
+                }
                 Some(Response::Progress(progress)) => self.progress.set_running(progress.running, progress.nodes),
                 Some(Response::Opened(opened)) => tracing::debug!(job = ?opened.job_id, "job opened"),
                 None => {}
@@ -353,12 +362,15 @@ impl Taken {
 #[derive(Default)]
 struct Notice {
     waiting: Option<(Instant, String)>,
+    /// What was told last, which need not be told again each time that a connection is tried.
+    told: Option<String>,
 }
 
 impl Notice {
     fn set(&mut self, reason: Option<String>) {
         let due = || Instant::now() + WAITING_NOTICE_DELAY;
-        self.waiting = reason.map(|reason| (due(), progress::shown_reason(&reason)));
+        let reason = reason.map(|reason| progress::shown_reason(&reason)).filter(|reason| self.told.as_ref() != Some(reason));
+        self.waiting = reason.map(|reason| (due(), reason));
     }
 
     async fn due(&self) {
@@ -371,6 +383,7 @@ impl Notice {
     fn show(&mut self) {
         if let Some((_, reason)) = self.waiting.take() {
             progress::tell(&format!("the job waits: {reason}"));
+            self.told = Some(reason);
         }
     }
 }

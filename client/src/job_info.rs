@@ -33,7 +33,8 @@ pub struct JobInfo {
     pub failures: BTreeMap<String, u64>,
     /// Tries that were made again of calls that failed, as its `retries` allow.
     pub retried: u64,
-    /// Tries that were made again because a node was lost, or could not carry the call through.
+    /// Tries that were made again because a node was lost or could not carry the call through, or on a second node because they were
+    /// late.
     pub requeued: u64,
     /// Calls that run.
     pub running: u64,

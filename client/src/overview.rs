@@ -138,13 +138,15 @@ fn node(it: list_nodes_response::Node) -> Result<NodeInfo> {
 /// Reads what the scheduler tells of a job.
 pub(crate) fn job_info(it: v1::Job) -> Result<JobInfo> {
     let slot = resources(it.slot);
+    let abandoned = || "the program that ran it stopped it, or went away".to_owned();
+    let error = some_text(it.error.clone()).or_else(|| (it.state() == v1::job::State::Abandoned).then(abandoned));
     let usage: Usage = it.usage.unwrap_or_default().into();
     Ok(JobInfo {
         id: convert::job_id(&it.job_id).map_err(malformed)?,
         state: state(it.state()),
         name: it.name,
         function: it.function,
-        error: some_text(it.error),
+        error,
         detached: it.detached,
         expired: it.expired,
         calls_ended: it.calls_ended,

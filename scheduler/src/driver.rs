@@ -276,7 +276,8 @@ impl Driver {
                 None
             }
             Message::Drain(drained) => {
-                tracing::info!(jobs = self.jobs.len(), "no more jobs are taken; waiting for attached ones that are open");
+                let jobs = self.jobs.values().filter(|job| job.keeps_scheduler()).count();
+                tracing::info!(jobs, "no more jobs are taken; waiting for attached ones that are open");
                 (self.draining, self.is_draining) = (Some(drained), true);
                 None
             }

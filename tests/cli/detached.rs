@@ -2,10 +2,10 @@
 
 use std::process::{Command, Output, Stdio};
 
-use burla_tests::{Daemon, LocalGrid, root};
+use burla_tests::{Daemon, LocalGrid, root, until};
 use serde_json::{Value, json};
 
-use super::map::map;
+use super::map::{fed, map, map_command};
 use super::{assert_exit, command, stderr, stdout};
 
 /// A verb of `cargo burla` about what is on this grid.
@@ -150,6 +150,17 @@ fn how_a_job_ended_is_in_the_exit_code() {
     assert_exit(&none, 17);
     assert!(stderr(&none).contains("--detach"), "{}", stderr(&none));
     assert_exit(&told(&grid, &["wait", attached.as_str().unwrap()]), 0);
+    let mut running = map_command(&grid, &["sleeps_or_fails", "--name", "running"]);
+    let running = fed(&mut running, "false\n");
+    let open = || parsed(&printed(&grid, &["jobs", "--json"]));
+    until("it runs", || open()[0]["running"] == json!(1));
+    let id = open()[0]["id"].as_str().unwrap().to_owned();
+    let timed_out = told(&grid, &["wait", &id, "--timeout", "2"]);
+    assert_exit(&timed_out, 18);
+    assert!(!stderr(&timed_out).contains("connection"), "{}", stderr(&timed_out));
+    assert_exit(&told(&grid, &["cancel", &id]), 0);
+    assert_exit(&told(&grid, &["wait", &id]), 130);
+    assert_exit(&running.wait_with_output().unwrap(), 130);
     for verb in ["job", "wait", "results", "logs", "cancel"] {
         assert_exit(&told(&grid, &[verb, "00000000-0000-7000-8000-000000000000"]), 17);
     }

@@ -13,14 +13,18 @@ use super::{assert_exit, command, stderr, stdout};
 
 /// `cargo burla map` of a function of the test guests on these lines.
 pub(super) fn map(grid: &LocalGrid, arguments: &[&str], lines: &str) -> Output {
+    fed(&mut map_command(grid, arguments), lines).wait_with_output().unwrap()
+}
+
+pub(super) fn map_command(grid: &LocalGrid, arguments: &[&str]) -> Command {
     let component = guests();
     let mut command = command(root(), &["map", component.to_str().unwrap()]);
     command.args(arguments).env("BURLA_URL", grid.grid.url());
-    fed(&mut command, lines).wait_with_output().unwrap()
+    command
 }
 
 /// Starts a command, and gives it its stdin.
-fn fed(command: &mut Command, lines: &str) -> Child {
+pub(super) fn fed(command: &mut Command, lines: &str) -> Child {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // One that has no use for it may have ended already.
     let _ = child.stdin.take().unwrap().write_all(lines.as_bytes());
@@ -74,7 +78,7 @@ fn bad_lines_and_failed_calls_are_told_by_number() {
     for part in ["line 2 of the inputs", "the call of line 3 failed: call 1 failed: three is not allowed", "call of line 5"] {
         assert!(text.contains(part), "no `{part}` in {text}");
     }
-    assert!(text.contains("2 calls failed and 1 lines could not be used; the others are done"), "{text}");
+    assert!(text.contains("error: 2 calls failed and 1 line could not be used\n"), "{text}");
     let went_on = map(&grid, &["prints_and_may_fail", "--keep-going", "--indexed", "--discard-prints"], "1\n?\n3\n");
     assert_exit(&went_on, 15);
     let lines: Vec<Value> = stdout(&went_on).lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -142,6 +142,24 @@ fn a_call_that_runs_while_its_node_is_cut_off_is_not_begun_again() {
 }
 
 #[test]
+fn a_node_that_leaves_while_its_scheduler_dies_ends_its_calls_first() {
+    guests();
+    let mut grid = LocalGrid::without_nodes();
+    grid.add_node(&["--cpus", "2", "--drain-seconds", "60"]);
+    let (on, lines) = (grid.grid.clone(), Lines::default());
+    let shown = lines.callback();
+    let job = std::thread::spawn(move || remote_parallel_map(behaviour::answers, inputs(2, 5000)).stdout(shown).grid(&on).run());
+    until("they have begun", || lines.count() == 2);
+    grid.nodes[0].signal(Signal::TERM);
+    grid.scheduler.wait_for("node is leaving");
+    grid.restart_scheduler(&[]);
+    // There is no other node that could run them.
+    assert_eq!(job.join().unwrap().unwrap(), answers(2));
+    assert_started_once(&lines, 2);
+    assert!(grid.nodes.remove(0).wait());
+}
+
+#[test]
 fn two_jobs_do_not_mix_while_processes_die() {
     let mut grid = LocalGrid::start(2);
     let (one, other) = (grid.grid.clone(), grid.grid.clone());

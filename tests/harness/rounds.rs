@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use burla_attacks::numbers;
 
 use crate::survivor::{self, Task, Told};
-use crate::{Daemon, LocalGrid, binary};
+use crate::{Daemon, LocalGrid, binary, until};
 
 /// Nodes of each round's grid: one can go, and there are still two to move calls between.
 const NODES: usize = 3;
@@ -106,6 +106,8 @@ impl Round {
             if self.is_attached { Task::Run { calls, milliseconds } } else { Task::SubmitAndCollect { calls, milliseconds } };
         let mut client = survivor::start(&self.program, &grid.grid, task);
         client.wait_for("opening");
+        // Before that there is nothing to survive: an address at which nobody listens may be wrong, and is an error.
+        until("the grid has the job", || grid.grid.jobs_with_ended().is_ok_and(|jobs| !jobs.is_empty()));
         let started = Instant::now();
         let (mut job, mut done) = (None, Vec::new());
         for kill in &self.kills {

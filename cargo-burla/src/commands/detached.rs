@@ -96,6 +96,7 @@ pub(super) fn logs(arguments: &Logs) -> Result<(), CommandError> {
     match shown {
         // Whoever reads has what it wanted.
         Err(Error::Print(source)) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(Error::Print(source)) => Err(CommandError::File { act: "write", path: "stdout".into(), source }),
         shown => shown.map_err(CommandError::Job),
     }
 }

@@ -140,7 +140,7 @@ fn job_rows(job: &JobInfo) -> Vec<(&'static str, String)> {
     let failed =
         if kinds.is_empty() { job.calls_failed.to_string() } else { format!("{}: {}", job.calls_failed, kinds.join(", ")) };
     rows.push(("failed", failed));
-    rows.push(("run again", format!("{} that failed, {} that were lost", job.retried, job.requeued)));
+    rows.push(("run again", format!("{} that failed, {} that were lost or late", job.retried, job.requeued)));
     let reserved = if job.memory_bytes > 0 { format!(", {} reserved", size(job.memory_bytes)) } else { String::new() };
     rows.push(("slot", format!("{} CPUs{reserved}", job.cpus)));
     rows.push(("took", format!("{:.3} s and {} units of fuel", job.call_seconds, job.fuel)));

@@ -23,6 +23,10 @@ use crate::{Error, Result};
 /// moved to another machine in minutes, and after that someone should know.
 pub(crate) const RECONNECT_TIME_MAX: Duration = Duration::from_secs(600);
 
+/// The same for a job of which no scheduler has said anything: enough for one that is killed to be started again, and not much where
+/// what listens there is no scheduler.
+const FIRST_TIME_MAX: Duration = Duration::from_secs(30);
+
 /// The pause before the second try, the first being made at once, and the longest. Each is twice the one before: short, because
 /// calls wait for us; and no shorter, because so may a thousand clients of a scheduler that has just come back.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -76,7 +80,8 @@ impl<'a> Opening<'a> {
     }
 
     /// Opens the job, and has its first inputs follow at once. A connection that was kept may have broken since, or lead to a
-    /// scheduler that is gone: then the job is opened again on a new one.
+    /// scheduler that is gone: then the job is opened again on a new one. Where that breaks as well, before anything was answered,
+    /// the scheduler may just have been killed, and is tried for a while.
     pub(super) async fn first(&mut self) -> Result<Line> {
         if let Some(connection) = Connection::kept(&self.url) {
             match self.on(connection, 0).await {
@@ -85,7 +90,15 @@ impl<'a> Opening<'a> {
             }
         }
         let connection = Connection::open(&self.url).await?;
-        Ok(self.on(connection, 0).await?.0)
+        let broke = match self.on(connection, 0).await {
+            Err(error) if is_break(&error) => error,
+            opened => return Ok(opened?.0),
+        };
+        let spent_max = self.backoff.spent_max;
+        self.backoff.spent_max = FIRST_TIME_MAX.min(spent_max);
+        let opened = self.again(broke, 0).await;
+        self.backoff.spent_max = spent_max;
+        Ok(opened?.0)
     }
 
     /// Opens the job again on a new connection, and tries to for as long as it is worth it. `events_taken` is what the client has

@@ -111,7 +111,9 @@ impl Driver {
                     return self.client_gone(job, stream);
                 }
                 if let Some(end) = self.jobs.get_mut(&job).and_then(|job| job.attached(stream)) {
-                    tracing::info!(%job, "the connection to a job's client broke");
+                    if end.ended.is_none() {
+                        tracing::info!(%job, "the connection to a job's client broke");
+                    }
                     (end.client, end.lost) = (None, Some(Instant::now()));
                 }
                 None

@@ -119,7 +119,8 @@ impl Notes {
             JobEnd::Canceled => State::Canceled,
             JobEnd::Abandoned => State::Abandoned,
         };
-        let error = error.map(ToString::to_string).unwrap_or_default();
+        // That it was canceled, its state says.
+        let error = error.filter(|error| !matches!(error, GridError::Canceled)).map(ToString::to_string).unwrap_or_default();
         let (retried, requeued) = tried_again;
         v1::Job { state: state.into(), error, retried, requeued, ..self.job(id) }
     }

@@ -193,7 +193,8 @@ fn malformed(reason: impl Into<String>) -> Halt {
 
 /// What kept jobs take is all that they may.
 pub(crate) fn no_room() -> GridError {
-    let reason = "what it keeps of jobs takes all the room it has for that (--keep-gib); see `cargo burla jobs`";
+    let reason =
+        "open jobs take all the room that it has for what it keeps: cancel some (`cargo burla jobs`), or raise --keep-gib";
     GridError::CannotKeep { reason: reason.to_owned() }
 }
 

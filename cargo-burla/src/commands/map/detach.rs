@@ -32,8 +32,9 @@ pub(super) fn detach(arguments: &Map, component: &Packaged, function: &str, line
         // What is wrong with its inputs ended it.
         Err(error) => return Err(refused.borrow_mut().take().unwrap_or(CommandError::Job(error))),
     };
-    crate::commands::print_text(&format!("{id}\n"))?;
+    // Told first: where the id cannot be printed, it is known all the same.
     crate::commands::tell(&format!("the grid keeps the job; `cargo burla results {id}` prints what its calls return"));
+    crate::commands::print_text(&format!("{id}\n"))?;
     match bad_lines.get() {
         0 => Ok(()),
         bad_lines => Err(CommandError::SomeFailed { failed: 0, bad_lines }),
