@@ -152,11 +152,15 @@ impl Job {
                 }
                 // Nothing is missing but the word that it is over.
                 Err(broke) if is_break(&broke) && inputs.all_ended() => return Ok(()),
-                Err(broke) if is_break(&broke) => match events.reconnect(broke, &mut opening).await {
-                    Ok(again) => line = again,
-                    Err(_) if inputs.all_ended() => return Ok(()),
-                    Err(error) => return Err(error),
-                },
+                Err(broke) if is_break(&broke) => {
+                    // A scheduler that ends waits for its connections to do so.
+                    drop(line);
+                    line = match events.reconnect(broke, &mut opening).await {
+                        Ok(again) => again,
+                        Err(_) if inputs.all_ended() => return Ok(()),
+                        Err(error) => return Err(error),
+                    };
+                }
                 Err(error) => {
                     // The scheduler's own errors have ended the stream; with one of ours, it has to be told.
                     inputs.abandon();
