@@ -50,17 +50,20 @@ impl State {
         let now_ms = unix_ms(now);
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let mut bytes = self.index.bytes() - self.leaving.iter().filter_map(|job| Some(self.index.job(*job)?.bytes)).sum::<u64>();
-        let is_kept = |job: &JobId| self.index.job(*job).is_some();
-        let (kept, known): (Vec<_>, Vec<_>) = self.index.ended_jobs().partition(|(job, _)| is_kept(job));
+        let (kept, known) = self.index.ended_counts();
 
-        let mut too_many = kept.len().saturating_sub(KEPT_ENDED_MAX);
-        for (job, ended) in kept {
+        let mut too_many = kept.saturating_sub(KEPT_ENDED_MAX);
+        for (job, ended) in self.index.ended_jobs() {
+            let is_old = |time| ended.ended_unix_ms.saturating_add(ms(time)) <= now_ms;
+            if too_many == 0 && bytes <= config.bytes_max && !is_old(config.retention) {
+                // Those that follow have ended later.
+                break;
+            }
             let Some(kept_bytes) = self.index.job(job).map(|kept| kept.bytes) else { continue };
             if self.leaving.contains(&job) {
                 too_many = too_many.saturating_sub(1);
                 continue;
             }
-            let is_old = |time| ended.ended_unix_ms.saturating_add(ms(time)) <= now_ms;
             let is_followed = || self.jobs.get(&job).is_some_and(|job| job.kept.receiver_count() > 0);
             let makes_room = (too_many > 0 || bytes > config.bytes_max) && is_old(KEPT_AT_LEAST) && !is_followed();
             if makes_room || is_old(config.retention) {
@@ -71,9 +74,9 @@ impl State {
         }
 
         // One that was opened anew and has ended again, which waits to be written, is not of the oldest any more.
-        let ends_again = |job: &JobId| self.ending.contains_key(job);
-        let too_many = known.len().saturating_sub(config.history_jobs_max);
-        let oldest = known.into_iter().map(|(job, _)| job).filter(|job| !ends_again(job)).take(too_many);
+        let too_many = known.saturating_sub(config.history_jobs_max);
+        let ids = self.index.ended_jobs().map(|(job, _)| job);
+        let oldest = ids.filter(|job| self.index.job(*job).is_none() && !self.ending.contains_key(job)).take(too_many);
         forgetting.extend(oldest.filter(|job| !self.leaving.contains(job)));
         (expiring, forgetting)
     }

@@ -28,6 +28,8 @@ pub(crate) struct Index {
     /// What all kept jobs take on disk, and of that those that have ended.
     bytes: u64,
     ended_bytes: u64,
+    /// How many of those that have ended are kept.
+    ended_kept: usize,
     epoch: Option<Position>,
     garbage: Vec<Garbage>,
 }
@@ -120,7 +122,9 @@ impl Index {
                     self.ended_order.remove(&(before.ended_unix_ms, job));
                     self.discard(before.entries());
                 } else {
-                    self.ended_bytes += self.jobs.get(&job).map_or(0, |kept| kept.bytes);
+                    let kept = self.jobs.get(&job);
+                    self.ended_bytes += kept.map_or(0, |kept| kept.bytes);
+                    self.ended_kept += usize::from(kept.is_some());
                 }
                 self.ended_order.insert((ended_unix_ms, job));
             }
@@ -183,6 +187,7 @@ impl Index {
         self.bytes -= kept.bytes;
         if self.ended.contains_key(&job) {
             self.ended_bytes -= kept.bytes;
+            self.ended_kept -= 1;
         }
         let opened = [Some(kept.opened_at), kept.closed_at];
         let all = [kept.inputs, kept.outcomes, kept.lines];
@@ -235,6 +240,11 @@ impl Index {
     /// What all kept jobs take on disk.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Of how many jobs that have ended everything is kept, and of how many only how they ended is known.
+    pub(crate) fn ended_counts(&self) -> (usize, usize) {
+        (self.ended_kept, self.ended.len() - self.ended_kept)
     }
 
     /// What those take that have not ended.
