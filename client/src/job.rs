@@ -31,8 +31,6 @@ use crate::options::CheckedOptions;
 use crate::progress::{self, Progress};
 use crate::{CanceledBy, Error, Result, Stdout, connection};
 
-pub(crate) use self::opening::RECONNECT_TIME_MAX;
-
 /// How long a job waits before it says what for. Shorter waits are not worth a line.
 const WAITING_NOTICE_DELAY: Duration = Duration::from_secs(1);
 
@@ -78,7 +76,7 @@ pub(crate) struct Job {
     pub(crate) component: Component,
     pub(crate) options: CheckedOptions,
     pub(crate) progress: Arc<Progress>,
-    /// For how long a connection that broke is tried to be replaced; [`RECONNECT_TIME_MAX`].
+    /// For how long a connection that broke is tried to be replaced; [`RECONNECT_TIME_MAX`](crate::backoff::RECONNECT_TIME_MAX).
     pub(crate) reconnect_time_max: Duration,
 }
 

@@ -39,6 +39,8 @@
 
 #![warn(missing_docs)]
 
+#[cfg(not(target_family = "wasm"))]
+mod backoff;
 mod block_on;
 #[cfg(not(target_family = "wasm"))]
 mod calls;
@@ -61,6 +63,8 @@ mod grid;
 mod handle;
 #[cfg(not(target_family = "wasm"))]
 mod input_buffer;
+#[cfg(not(target_family = "wasm"))]
+mod input_source;
 #[cfg(not(target_family = "wasm"))]
 mod interrupt;
 #[cfg(not(target_family = "wasm"))]

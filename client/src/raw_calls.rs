@@ -6,16 +6,17 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::backoff::RECONNECT_TIME_MAX;
 use crate::component::Component;
-use crate::input_buffer::{Closed, InputSender, input_buffer};
-use crate::job::{ABANDON_TIME_MAX, CANCEL_TIME_MAX, Ended, EndedBatch, Job, RECONNECT_TIME_MAX};
+use crate::input_buffer::{InputSender, input_buffer};
+use crate::input_source::{InputSource, Turn};
+use crate::job::{ABANDON_TIME_MAX, CANCEL_TIME_MAX, Ended, EndedBatch, Job};
 use crate::options::{CheckedOptions, Options};
 use crate::progress::Progress;
 use crate::{CallEnd, CallError, Error, Result, Usage, connection, interrupt};
@@ -23,15 +24,9 @@ use crate::{CallEnd, CallError, Error, Result, Usage, connection, interrupt};
 /// Batches of outcomes that may wait to be decoded; what is in them is bounded by bytes, in `job.rs`.
 const OUTCOME_BATCHES_MAX: usize = 64;
 
-/// How long inputs are taken before outcomes are looked at again. An iterator that is faster than the grid would otherwise be all
-/// that happens.
-const INPUT_TURN: Duration = Duration::from_millis(1);
-
 /// A running job: how its calls ended, as they do. Dropping it stops the job.
 pub struct RawCalls<S> {
-    /// `None` once the inputs have ended.
-    inputs: Option<Inputs<S>>,
-    inputs_taken: u64,
+    inputs: InputSource<S, InputSender>,
     inputs_held: bool,
     /// The last turn of taking inputs took all its time.
     inputs_are_slow: bool,
@@ -42,11 +37,6 @@ pub struct RawCalls<S> {
     /// `None` once it has ended.
     task: Option<Task>,
     progress: Arc<Progress>,
-}
-
-struct Inputs<S> {
-    source: S,
-    sender: InputSender,
 }
 
 /// What speaks with the grid, on the client's own runtime.
@@ -91,11 +81,7 @@ where
         let (sender, receiver) = input_buffer();
         let (outcome_sender, outcomes) = mpsc::channel(OUTCOME_BATCHES_MAX);
         let progress = Progress::start(options.spinner);
-        if let (lower, Some(upper)) = inputs.size_hint()
-            && lower == upper
-        {
-            progress.set_total(lower as u64);
-        }
+        let inputs = InputSource::new(inputs, sender, Arc::clone(&progress));
         let canceled = interrupt::watch();
         let job = Job {
             function: function.to_owned(),
@@ -111,8 +97,7 @@ where
             job.run(receiver, outcome_sender, canceled, unwanted).await
         });
         Ok(Self {
-            inputs: Some(Inputs { source: inputs, sender }),
-            inputs_taken: 0,
+            inputs,
             inputs_held: false,
             inputs_are_slow: false,
             usage: Usage::default(),
@@ -125,7 +110,7 @@ where
 
     /// How many inputs were taken so far.
     pub fn inputs_taken(&self) -> u64 {
-        self.inputs_taken
+        self.inputs.taken()
     }
 
     /// What the calls that it has given took together.
@@ -157,7 +142,8 @@ where
                 self.ready = batch.ended.into_iter();
                 continue;
             }
-            let turn = match self.take_inputs(context) {
+            let turn = if self.inputs_held { Ok(Turn::MustWait) } else { self.inputs.take(context) };
+            let turn = match turn {
                 Ok(turn) => turn,
                 Err(error) => {
                     self.abandon();
@@ -204,50 +190,6 @@ where
             }
         }
     }
-
-    /// Takes inputs for as long as there is room for them, and one turn at most.
-    fn take_inputs(&mut self, context: &mut Context<'_>) -> Result<Turn> {
-        if self.inputs_held {
-            return Ok(Turn::MustWait);
-        }
-        let started = Instant::now();
-        while let Some(inputs) = &mut self.inputs {
-            match inputs.sender.poll_room(context) {
-                Poll::Pending => return Ok(Turn::MustWait),
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(Closed)) => {
-                    // The task has ended and says why.
-                    self.inputs = None;
-                    break;
-                }
-            }
-            match Pin::new(&mut inputs.source).poll_next(context) {
-                Poll::Pending => return Ok(Turn::MustWait),
-                Poll::Ready(Some(input)) => {
-                    inputs.sender.push(input?);
-                    self.inputs_taken += 1;
-                }
-                Poll::Ready(None) => {
-                    if let Some(inputs) = self.inputs.take() {
-                        inputs.sender.finish();
-                        self.progress.set_total(self.inputs_taken);
-                    }
-                }
-            }
-            if started.elapsed() >= INPUT_TURN {
-                return Ok(Turn::TimeIsUp);
-            }
-        }
-        Ok(Turn::MustWait)
-    }
-}
-
-/// Why no more inputs are taken for now.
-#[derive(PartialEq)]
-enum Turn {
-    /// There are none, or no room; whoever changes that wakes us.
-    MustWait,
-    TimeIsUp,
 }
 
 /// Refuses what is larger than an input may be.

@@ -6,22 +6,9 @@ use burla_types::GridError;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use crate::connection::CONNECT_TIMEOUT;
+use crate::backoff::{Backoff, RECONNECT_TIME_MAX, STEADY_TIME};
 use crate::progress::{self, Progress};
 use crate::{Error, Result};
-
-/// The pause before the second try; the first is made at once. A scheduler that was started again listens after about as long.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-
-/// The longest pause between two tries: people wait for it, and a dial a few hundred clients make every other second is nothing.
-const PAUSE_MAX: Duration = Duration::from_secs(2);
-
-/// How long it is tried. Longer than a machine takes to start anew, and short enough that a script does not wait for the weekend.
-const TRYING_MAX: Duration = Duration::from_secs(10 * 60);
-
-/// How long a connection has to hold for the next try to be made at once again. One that breaks as soon as it is there, because of
-/// what is asked over it, would otherwise be dialled as fast as that goes, and for ever.
-const STEADY_TIME: Duration = PAUSE_MAX;
 
 /// How long it is tried before people are told, where they have no line that shows it.
 const NOTICE_DELAY: Duration = Duration::from_secs(1);
@@ -32,23 +19,17 @@ pub(crate) struct Redial {
     was_well: bool,
     /// Since when the connection has been well; `None` where it is not.
     well_since: Option<Instant>,
-    /// The tries since a connection last held for a while.
-    broken: Option<Broken>,
-}
-
-struct Broken {
-    /// The time that was spent in tries and pauses. No difference of two times: what a machine or a process slept through would count
-    /// as if it had been used to try.
-    spent: Duration,
-    /// Since when it is tried.
-    trying_since: Instant,
-    pause: Duration,
+    backoff: Backoff,
+    /// Since when the last try has lasted.
+    trying_since: Option<Instant>,
+    /// People were told of the break.
     told: bool,
 }
 
 impl Redial {
     pub(crate) fn new() -> Self {
-        Self { was_well: false, well_since: None, broken: None }
+        let backoff = Backoff::new(RECONNECT_TIME_MAX);
+        Self { was_well: false, well_since: None, backoff, trying_since: None, told: false }
     }
 
     /// Somebody answers at the address.
@@ -73,28 +54,23 @@ impl Redial {
         }
         let now = Instant::now();
         if self.well_since.take().is_some_and(|since| now - since >= STEADY_TIME) {
-            self.broken = None;
+            self.backoff.reset();
+            self.told = false;
+        } else if let Some(since) = self.trying_since {
+            self.backoff.tried(now - since);
         }
         progress.set_waiting(Some(waiting_for(&error)));
-        let Some(broken) = &mut self.broken else {
-            tracing::debug!(error = &error as &dyn std::error::Error, "dialling again");
-            self.broken = Some(Broken { spent: Duration::ZERO, trying_since: now, pause: PAUSE_MIN, told: false });
-            return Ok(());
-        };
-        // No try takes longer than to connect does.
-        broken.spent += (now - broken.trying_since).min(CONNECT_TIMEOUT);
-        if broken.spent >= TRYING_MAX {
-            return Err(error);
-        }
-        if broken.spent >= NOTICE_DELAY && !progress.has_line() && !std::mem::replace(&mut broken.told, true) {
+        let is_long = self.backoff.spent() >= NOTICE_DELAY;
+        let Some(pause) = self.backoff.next() else { return Err(error) };
+        tracing::debug!(error = &error as &dyn std::error::Error, tries = self.backoff.tries(), "dialling again");
+        if is_long && !progress.has_line() && !std::mem::replace(&mut self.told, true) {
             // Stderr may be full, or stopped with Ctrl-S; the connection's own task must not wait behind it.
             tokio::task::block_in_place(|| progress::tell(&format!("waiting: {}", waiting_for(&error))));
         }
-        let pause = broken.pause;
-        broken.pause = PAUSE_MAX.min(pause * 2);
-        tokio::time::sleep(pause).await;
-        broken.spent += pause;
-        broken.trying_since = Instant::now();
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        self.trying_since = Some(Instant::now());
         Ok(())
     }
 
@@ -146,19 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn it_is_tried_at_once_then_more_and_more_slowly_and_not_for_ever() {
+    fn it_is_not_tried_for_ever_but_anew_after_a_connection_that_held() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let progress = Progress::start(Some(false));
         let mut redial = Redial::new();
         redial.well(&progress);
-        let started = Instant::now();
         runtime.block_on(redial.pause(unreachable(), &progress)).unwrap();
-        let broken = redial.broken.as_mut().unwrap();
-        assert_eq!(broken.pause, PAUSE_MIN);
-        assert!(started.elapsed() < PAUSE_MIN);
-        broken.pause = Duration::ZERO;
-        runtime.block_on(redial.pause(unreachable(), &progress)).unwrap();
-        broken_for(&mut redial, TRYING_MAX);
+        redial.told = true;
+        while redial.backoff.next().is_some() {}
         assert!(matches!(runtime.block_on(redial.pause(unreachable(), &progress)), Err(Error::Unreachable { .. })));
         redial.well(&progress);
         let error = runtime.block_on(redial.pause(unreachable(), &progress));
@@ -166,11 +137,6 @@ mod tests {
         redial.well(&progress);
         redial.well_since = redial.well_since.unwrap().checked_sub(STEADY_TIME);
         runtime.block_on(redial.pause(unreachable(), &progress)).unwrap();
-    }
-
-    fn broken_for(redial: &mut Redial, time: Duration) {
-        let broken = redial.broken.as_mut().unwrap();
-        broken.spent += time;
-        broken.told = true;
+        assert_eq!((redial.backoff.tries(), redial.told), (1, false), "the next break is another");
     }
 }

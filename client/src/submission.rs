@@ -8,7 +8,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use burla_proto::convert;
 use burla_proto::v1::{self, MapRequest, map_request::Request, submit_job_response::Response};
@@ -20,16 +19,14 @@ use tonic::{Status, Streaming};
 
 use crate::component::Component;
 use crate::connection::{self, Connection};
+use crate::input_source::{InputSource, Turn};
 use crate::interrupt::{self, Interrupt};
 use crate::opening::new_job_id;
 use crate::options::{CheckedOptions, Options};
 use crate::progress::Progress;
 use crate::redial::Redial;
-use crate::unkept::{Closed, Next, UnkeptReceiver, UnkeptSender, UnkeptStream, unkept_inputs};
+use crate::unkept::{Next, UnkeptReceiver, UnkeptSender, UnkeptStream, unkept_inputs};
 use crate::{CanceledBy, Error, Grid, Result};
-
-/// How long inputs are taken before the caller's other tasks have a turn.
-const INPUT_TURN: Duration = Duration::from_millis(1);
 
 /// Gives a job of a component's function to the grid, and returns its id. Where it fails, is interrupted with Ctrl-C, or is
 /// dropped, what the grid has of the job by then is canceled.
@@ -40,22 +37,17 @@ where
     let options = CheckedOptions::try_from(options)?;
     let (grid, id) = (Grid::at(options.url.clone())?, new_job_id());
     let progress = Progress::start(options.spinner);
-    if let (lower, Some(upper)) = inputs.size_hint()
-        && lower == upper
-    {
-        progress.set_total(lower as u64);
-    }
     let mut open = options.open_job(function, component.digest);
     open.job_id = convert::job_id_bytes(id);
     let (sender, receiver) = unkept_inputs();
+    let inputs = InputSource::new(inputs, sender, Arc::clone(&progress));
     let submission =
         Submission { url: options.url.clone(), open, component, inputs: receiver, openings: 0, progress: Arc::clone(&progress) };
     let task = connection::runtime().spawn(submission.run(interrupt::watch()));
-    let inputs = Some(Inputs { source: inputs, sender });
-    let mut submitting = Submitting { id, url: options.url, inputs, inputs_taken: 0, task: Some(task), progress };
+    let mut submitting = Submitting { id, url: options.url, inputs, task: Some(task), progress };
     match std::future::poll_fn(|context| submitting.poll(context)).await {
         Ok(()) => {
-            submitting.progress.submitted(submitting.inputs_taken);
+            submitting.progress.submitted(submitting.inputs.taken());
             Ok((grid, id))
         }
         Err(error) => {
@@ -69,17 +61,10 @@ where
 struct Submitting<S> {
     id: JobId,
     url: String,
-    /// `None` once the inputs have ended.
-    inputs: Option<Inputs<S>>,
-    inputs_taken: u64,
+    inputs: InputSource<S, UnkeptSender>,
     /// `None` once it has ended, or was given up.
     task: Option<JoinHandle<Result<()>>>,
     progress: Arc<Progress>,
-}
-
-struct Inputs<S> {
-    source: S,
-    sender: UnkeptSender,
 }
 
 impl<S> Submitting<S>
@@ -87,34 +72,8 @@ where
     S: Stream<Item = Result<Bytes>> + Unpin,
 {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let started = Instant::now();
-        while let Some(inputs) = &mut self.inputs {
-            match inputs.sender.poll_room(context) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(())) => {}
-                // The task has ended and says why.
-                Poll::Ready(Err(Closed)) => {
-                    self.inputs = None;
-                    break;
-                }
-            }
-            match Pin::new(&mut inputs.source).poll_next(context) {
-                Poll::Pending => break,
-                Poll::Ready(Some(input)) => {
-                    inputs.sender.push(input?);
-                    self.inputs_taken += 1;
-                }
-                Poll::Ready(None) => {
-                    if let Some(inputs) = self.inputs.take() {
-                        inputs.sender.finish();
-                        self.progress.set_total(self.inputs_taken);
-                    }
-                }
-            }
-            if started.elapsed() >= INPUT_TURN {
-                context.waker().wake_by_ref();
-                break;
-            }
+        if self.inputs.take(context)? == Turn::TimeIsUp {
+            context.waker().wake_by_ref();
         }
         let Some(task) = &mut self.task else { return Poll::Ready(Ok(())) };
         let ended = std::task::ready!(Pin::new(task).poll(context));

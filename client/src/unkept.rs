@@ -12,6 +12,7 @@ use burla_types::GridError;
 use bytes::Bytes;
 
 use crate::Result;
+use crate::input_source::{Closed, InputSink, wake};
 
 /// Bytes of inputs that the grid has not said to keep. Some times what a disk writes while an acknowledgement is on its way, and
 /// little beside a program's other memory. A single input may be larger, and then is alone.
@@ -46,10 +47,6 @@ pub(crate) enum Next {
     Over,
 }
 
-/// Nobody wants more inputs.
-#[derive(Debug)]
-pub(crate) struct Closed;
-
 #[derive(Default)]
 struct Shared(Mutex<State>);
 
@@ -68,9 +65,8 @@ struct State {
     receiver_waits: Option<Waker>,
 }
 
-impl UnkeptSender {
-    /// Ready when another input may be pushed.
-    pub(crate) fn poll_room(&self, context: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+impl InputSink for UnkeptSender {
+    fn poll_room(&self, context: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let mut state = self.0.lock();
         if state.receiver_gone {
             return Poll::Ready(Err(Closed));
@@ -82,16 +78,14 @@ impl UnkeptSender {
         Poll::Pending
     }
 
-    /// Adds the next input.
-    pub(crate) fn push(&self, input: Bytes) {
+    fn push(&self, input: Bytes) {
         let mut state = self.0.lock();
         state.bytes += input.wire_bytes();
         state.inputs.push_back(input);
         wake(state, |state| &mut state.receiver_waits);
     }
 
-    /// Says that there are no more.
-    pub(crate) fn finish(self) {
+    fn finish(self) {
         let mut state = self.0.lock();
         state.finished = true;
         wake(state, |state| &mut state.receiver_waits);
@@ -205,15 +199,6 @@ impl State {
     /// The index after the last input that was pushed.
     fn end(&self) -> u64 {
         self.kept + self.inputs.len() as u64
-    }
-}
-
-/// Wakes whoever waits, after the lock is gone: the woken side takes it first thing.
-fn wake(mut state: MutexGuard<'_, State>, who: impl FnOnce(&mut State) -> &mut Option<Waker>) {
-    let waker = who(&mut state).take();
-    drop(state);
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }
 

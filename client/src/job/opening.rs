@@ -1,6 +1,5 @@
 //! Opening a job at the scheduler: the first time, and again when the connection broke.
 
-use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,27 +12,16 @@ use tokio::time::Instant;
 use tokio_stream::Stream;
 use tonic::{Code, Status, Streaming};
 
+use crate::backoff::{Backoff, STEADY_TIME};
 use crate::component::Component;
-use crate::connection::{CONNECT_TIMEOUT, Connection};
+use crate::connection::Connection;
 use crate::input_buffer::{InputReceiver, RequestStream};
 use crate::progress::Progress;
 use crate::{Error, Result};
 
-/// For how long a connection that broke is tried to be replaced: a scheduler that is restarted is back in seconds, one that is
-/// moved to another machine in minutes, and after that someone should know.
-pub(crate) const RECONNECT_TIME_MAX: Duration = Duration::from_secs(600);
-
-/// The same for a job of which no scheduler has said anything: enough for one that is killed to be started again, and not much where
-/// what listens there is no scheduler.
+/// How long it is tried to open a job of which no scheduler has said anything: enough for one that is killed to be started again,
+/// and not much where what listens there is no scheduler.
 const FIRST_TIME_MAX: Duration = Duration::from_secs(30);
-
-/// The pause before the second try, the first being made at once, and the longest. Each is twice the one before: short, because
-/// calls wait for us; and no shorter, because so may a thousand clients of a scheduler that has just come back.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
-
-/// How long a connection has to hold for the next try to be made at once again.
-const STEADY_TIME: Duration = PAUSE_MAX;
 
 /// A connection on which the job is open.
 pub(super) struct Line {
@@ -62,6 +50,7 @@ pub(super) struct Opening<'a> {
     is_connected: &'a AtomicBool,
     /// How often the job was opened, whether an answer came or not.
     openings: u32,
+    reconnect_time_max: Duration,
     backoff: Backoff,
 }
 
@@ -75,8 +64,8 @@ impl<'a> Opening<'a> {
         is_connected: &'a AtomicBool,
         reconnect_time_max: Duration,
     ) -> Self {
-        let backoff = Backoff { tries: 0, spent: Duration::ZERO, spent_max: reconnect_time_max };
-        Self { url, open, component, inputs, progress, is_connected, openings: 0, backoff }
+        let backoff = Backoff::new(reconnect_time_max);
+        Self { url, open, component, inputs, progress, is_connected, openings: 0, reconnect_time_max, backoff }
     }
 
     /// Opens the job, and has its first inputs follow at once. A connection that was kept may have broken since, or lead to a
@@ -94,10 +83,9 @@ impl<'a> Opening<'a> {
             Err(error) if is_break(&error) => error,
             opened => return Ok(opened?.0),
         };
-        let spent_max = self.backoff.spent_max;
-        self.backoff.spent_max = FIRST_TIME_MAX.min(spent_max);
+        self.backoff.allow(FIRST_TIME_MAX.min(self.reconnect_time_max));
         let opened = self.again(broke, 0).await;
-        self.backoff.spent_max = spent_max;
+        self.backoff.allow(self.reconnect_time_max);
         Ok(opened?.0)
     }
 
@@ -108,7 +96,7 @@ impl<'a> Opening<'a> {
         loop {
             self.is_connected.store(false, Ordering::Relaxed);
             let Some(pause) = self.backoff.next() else { return Err(self.lost(failed)) };
-            let (broke, tries) = (self.broke_text(&failed), self.backoff.tries);
+            let (broke, tries) = (self.broke_text(&failed), self.backoff.tries());
             tracing::debug!(%broke, tries, "reconnecting");
             self.progress.set_waiting(Some(format!("{broke} (try {tries})")));
             if !pause.is_zero() {
@@ -135,7 +123,7 @@ impl<'a> Opening<'a> {
     /// The scheduler tells of the job. A connection that has held for a while is worth to be replaced at once if it breaks; one that
     /// breaks as soon as it is there, because of what is said over it, is not.
     pub(super) fn went_on(&mut self, line: &Line) {
-        if self.backoff.tries > 0 && line.since.elapsed() >= STEADY_TIME {
+        if self.backoff.tries() > 0 && line.since.elapsed() >= STEADY_TIME {
             self.backoff.reset();
         }
     }
@@ -229,48 +217,6 @@ fn cause(error: &Error) -> String {
     }
 }
 
-/// When to try again.
-struct Backoff {
-    tries: u32,
-    /// The time that was spent in pauses and in tries since the scheduler last told of the job. No difference of two times: what a
-    /// machine or a process slept through would count as if it had been used to try.
-    spent: Duration,
-    spent_max: Duration,
-}
-
-impl Backoff {
-    /// How long to pause before the next try; `None` when there is to be none.
-    fn next(&mut self) -> Option<Duration> {
-        if self.spent >= self.spent_max {
-            return None;
-        }
-        let pause = match self.tries {
-            0 => Duration::ZERO,
-            // Doubled five times, it is longer than the longest.
-            tries => (PAUSE_MIN * (1 << (tries - 1).min(5))).min(PAUSE_MAX).mul_f64(jitter()),
-        };
-        self.tries += 1;
-        self.spent += pause;
-        Some(pause)
-    }
-
-    /// A try took this long, as the clock has it; no try takes longer than to connect does.
-    fn tried(&mut self, took: Duration) {
-        self.spent += took.min(CONNECT_TIMEOUT);
-    }
-
-    fn reset(&mut self) {
-        (self.tries, self.spent) = (0, Duration::ZERO);
-    }
-}
-
-/// Between a half and 1, so that clients which lost the same scheduler do not all come back in the same moment.
-fn jitter() -> f64 {
-    // Its keys are random, and others each time.
-    let random = RandomState::new().hash_one(());
-    0.5 + (random >> 11) as f64 / (1u64 << 54) as f64
-}
-
 /// What goes to the scheduler: the job, and what follows. The stream stays open until the job is over, since there is always more
 /// to say: what of the answer has come, or that the job is not wanted any more.
 ///
@@ -295,30 +241,6 @@ impl Stream for Requests {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pauses_grow_to_a_bound_and_end_after_what_they_may_take() {
-        let mut backoff = Backoff { tries: 0, spent: Duration::ZERO, spent_max: RECONNECT_TIME_MAX };
-        let pauses: Vec<_> = std::iter::from_fn(|| backoff.next()).collect();
-        assert_eq!(pauses[0], Duration::ZERO);
-        for (pause, full_ms) in pauses[1..].iter().zip([100, 200, 400, 800, 1600, 2000, 2000, 2000]) {
-            let full = Duration::from_millis(full_ms);
-            assert!((full / 2..=full).contains(pause), "{pause:?}");
-        }
-        let total: Duration = pauses.iter().sum();
-        assert!((RECONNECT_TIME_MAX..RECONNECT_TIME_MAX + PAUSE_MAX).contains(&total), "{total:?}");
-        backoff.reset();
-        assert_eq!(backoff.next(), Some(Duration::ZERO), "the next break is another");
-    }
-
-    #[test]
-    fn a_machine_that_slept_during_a_try_has_all_its_time_left() {
-        let mut backoff = Backoff { tries: 0, spent: Duration::ZERO, spent_max: RECONNECT_TIME_MAX };
-        assert!(backoff.next().is_some());
-        backoff.tried(Duration::from_secs(3600));
-        assert!(backoff.spent <= CONNECT_TIMEOUT);
-        assert!(backoff.next().is_some());
-    }
 
     #[test]
     fn what_a_peer_that_is_no_scheduler_answers_is_no_break() {

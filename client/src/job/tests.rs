@@ -19,6 +19,7 @@ use tonic::{Request as Asked, Response as Answer, async_trait};
 
 use super::*;
 use crate::input_buffer::input_buffer;
+use crate::input_source::InputSink;
 use crate::options::Options;
 use crate::raw_calls::RawCalls;
 use crate::{CallEnd, Grid, connection, interrupt};
