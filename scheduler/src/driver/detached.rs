@@ -1,18 +1,31 @@
-//! A detached job's inputs on their way from the store to the grid. Those that arrive while the grid has room go straight on; the
-//! others are read from the disk when it has.
+//! The driver's ends of detached jobs: what goes to the store and comes from it.
+//!
+//! Inputs that arrive while the grid has room go straight on to it; the others are read from the disk when it has.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
-use burla_types::JobId;
+use burla_proto::WireSize;
+use burla_proto::convert::{self, CallReport};
+use burla_proto::v1;
+use burla_types::{Exceeded, GridError, JobId, Limit, Outcome};
 use bytes::Bytes;
+use tokio::sync::mpsc;
 
-use super::SessionNumber;
-use crate::grid::event::{Event, ResentInput};
-use crate::store::Indices;
+use super::handle::SubmitAnswer;
+use super::jobs::{JobEndpoint, Kind};
+use super::notes::Notes;
+use super::{Driver, Message, Opened, SessionNumber};
+use crate::grid::event::{Before, CallUpdate, ClientUpdate, Event, JobSpec, ResentInput};
+use crate::service::{job_spec, no_room};
+use crate::store::{Indices, PAYLOAD_BYTES_MAX, RestoredJob, Store, StoreError, Ticket};
 
 /// Bytes of inputs that are read from the disk at a time.
-pub(crate) const READ_BYTES_MAX: usize = 4 << 20;
+const READ_BYTES_MAX: usize = 4 << 20;
+
+/// How long after inputs could not be read they are tried again, as with what cannot be written.
+const READ_AGAIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a job is waited for whose inputs are not all here and nobody hands over more. A client tries for ten minutes of its own
 /// to have its connection back, and may be suspended for as long before it does.
@@ -113,6 +126,178 @@ impl Detached {
         let closes = self.closed && self.fed == self.inputs && !self.told_closed;
         self.told_closed |= closes;
         closes
+    }
+}
+
+impl Driver {
+    pub(super) fn submit(
+        &mut self,
+        id: JobId,
+        stream: SessionNumber,
+        spec: JobSpec,
+        options: Arc<v1::OpenJob>,
+        answer: SubmitAnswer,
+    ) -> Option<Event> {
+        let known = match self.jobs.get_mut(&id).map(JobEndpoint::detached) {
+            Some(Some(detached)) => {
+                detached.submitter_is_back(stream);
+                Some(Ok(Opened { resumed: true, next_index: detached.inputs }))
+            }
+            Some(None) => Some(Err(GridError::InvalidRequest { reason: "an attached job has this id".to_owned() })),
+            None if self.is_draining => Some(Err(GridError::ShuttingDown)),
+            None => self.store.job(id).map(|kept| Ok(Opened { resumed: true, next_index: kept.kept.borrow().inputs })),
+        };
+        let full = || self.store.is_full().then(|| Err(no_room()));
+        if let Some(known) = known.or_else(full) {
+            let _ = answer.send(known);
+            return None;
+        }
+        let _ = answer.send(Ok(Opened::default()));
+        self.log_opened(id, &spec);
+        self.store.open_job(id, v1::OpenJob::clone(&options));
+        let notes = Notes::new(options, SystemTime::now(), true);
+        self.jobs.insert(id, JobEndpoint::new(notes, Kind::Detached(Detached::submitted_by(stream))));
+        Some(Event::JobOpened(id, spec))
+    }
+
+    /// A job that an earlier scheduler kept.
+    pub(super) fn restore(&mut self, job: RestoredJob, openings: u32) {
+        let calls_ended = job.ended.len();
+        let mut notes = Notes::new(Arc::new(job.options.clone()), job.opened, true);
+        notes.add_before(calls_ended, job.usage, &job.failures, job.nodes);
+        (notes.inputs, notes.inputs_closed) = (job.inputs, job.inputs_closed);
+        let detached = Detached::restored(job.inputs, job.inputs_closed, job.ended, job.lines_shown);
+        let (id, fed) = (job.id, detached.fed());
+        tracing::info!(job = %id, inputs = job.inputs, calls_ended, "going on with a kept job");
+        self.metrics.jobs.inc();
+        self.jobs.insert(id, JobEndpoint::new(notes, Kind::Detached(detached)));
+        self.hungry.insert(id);
+        match job_spec(job.options) {
+            Ok(mut spec) => {
+                let (calls_failed, usage) = (job.calls_failed, job.usage);
+                spec.before = Before { openings, calls_ended, calls_failed, usage };
+                self.handle(Event::JobOpened(id, spec));
+                // What is not read again is there all the same: what comes has its index after it.
+                self.handle(Event::InputsResent(id, Vec::new(), fed));
+            }
+            Err(reason) => {
+                let reason = format!("this scheduler does not understand how it was opened: {reason}");
+                self.tell_client(id, ClientUpdate::Ended(Err(GridError::CannotKeep { reason })));
+            }
+        }
+    }
+
+    pub(super) fn keep_inputs(&mut self, id: JobId, first_index: u64, mut inputs: Vec<Bytes>) -> Option<Event> {
+        let job = self.jobs.get_mut(&id)?;
+        let detached = job.detached()?;
+        // The client says again what it does not know to be kept.
+        let known = usize::try_from(detached.inputs.saturating_sub(first_index)).unwrap_or(usize::MAX);
+        if first_index > detached.inputs || known >= inputs.len() {
+            return None;
+        }
+        inputs.drain(..known);
+        self.metrics.inputs.inc_by(inputs.len() as u64);
+        let first_index = detached.inputs;
+        self.store.add_inputs(id, first_index, inputs.clone());
+        let event = detached.arrived(id, inputs);
+        job.notes.inputs = first_index.max(job.detached()?.inputs);
+        self.hungry.insert(id);
+        event
+    }
+
+    pub(super) fn close_inputs(&mut self, id: JobId) -> Option<Event> {
+        let job = self.jobs.get_mut(&id)?;
+        job.detached()?.closed = true;
+        job.notes.inputs_closed = true;
+        self.store.close_inputs(id);
+        self.feed(id);
+        None
+    }
+
+    /// Has inputs of a detached job read that the grid has room for, and tells it when those were all.
+    pub(super) fn feed(&mut self, id: JobId) {
+        let Some(detached) = self.jobs.get_mut(&id).and_then(JobEndpoint::detached) else { return };
+        if let Some(from) = detached.begin_reading() {
+            tokio::spawn(read_inputs(Arc::clone(&self.store), self.myself.clone(), id, from));
+        } else if detached.closes() {
+            self.handle(Event::InputsClosed(id));
+        }
+    }
+
+    pub(super) fn inputs_were_read(
+        &mut self,
+        id: JobId,
+        written: Ticket,
+        inputs: Result<Vec<(u64, Bytes)>, StoreError>,
+    ) -> Option<Event> {
+        let detached = self.jobs.get_mut(&id)?.detached()?;
+        // Where there was nothing, there is when more is on the disk than then, and not before.
+        let is_starved = matches!(&inputs, Ok(inputs) if inputs.is_empty()) && *self.store.written().borrow() == written;
+        if is_starved { &mut self.starved } else { &mut self.hungry }.insert(id);
+        match inputs {
+            Ok(inputs) => detached.read(id, inputs),
+            Err(error) => {
+                let reason = burla_types::with_causes(&error);
+                tracing::error!(job = %id, %reason, "cannot read the inputs of a kept job");
+                Some(Event::JobFailed(id, GridError::CannotKeep { reason: format!("its inputs cannot be read: {reason}") }))
+            }
+        }
+    }
+
+    /// What became of calls of a detached job goes to the store. Until it is on the disk, it counts as untaken.
+    pub(super) fn keep_calls(&mut self, id: JobId, calls: Vec<CallUpdate>) {
+        let bytes = calls.iter().map(WireSize::wire_bytes).sum();
+        let node = self.speaking.as_ref().map(|(_, name)| Arc::clone(name));
+        let (mut outcomes, mut lines) = (Vec::new(), Vec::new());
+        let mut ticket = Ticket::default();
+        for CallUpdate { index, report } in calls {
+            let is_outcome = matches!(report, CallReport::Ended { .. });
+            let event = convert::call_event(index, 0, report);
+            if is_outcome { outcomes.push((event, node.clone())) } else { lines.push(event) }
+        }
+        if !lines.is_empty() {
+            ticket = self.store.add_lines(id, lines);
+        }
+        if !outcomes.is_empty() {
+            let added = self.store.add_outcomes(id, outcomes);
+            ticket = added.ticket;
+            if !added.dropped.is_empty() {
+                tracing::error!(job = %id, dropped = ?added.dropped, "calls ended twice; the first counts");
+            }
+        }
+        if let Some(node) = self.speaking.as_ref().and_then(|(id, _)| self.nodes.get_mut(id)) {
+            node.told(ticket);
+        }
+        self.on_their_way.push_back((ticket, id, bytes));
+    }
+}
+
+/// Reads inputs of a kept job for the driver. A disk that cannot be read for now is tried again, for as long as there is a driver:
+/// the inputs are there. Only what is damaged is not.
+async fn read_inputs(store: Arc<Store>, driver: mpsc::WeakSender<Message>, id: JobId, from: u64) {
+    loop {
+        let written = *store.written().borrow();
+        let inputs = store.read_inputs(id, from, READ_BYTES_MAX).await;
+        // A driver that is gone has no use for them.
+        let Some(driver) = driver.upgrade() else { return };
+        let Err(error @ StoreError::Read { .. }) = &inputs else {
+            let _ = driver.send(Message::Read { job: id, written, inputs }).await;
+            return;
+        };
+        tracing::warn!(job = %id, error = %burla_types::with_causes(error), "cannot read inputs of a kept job, trying again");
+        drop(driver);
+        tokio::time::sleep(READ_AGAIN_INTERVAL).await;
+    }
+}
+
+/// An output that is larger than the store takes is none: its call exceeded what a detached job's may have.
+pub(super) fn fit_store(report: &mut CallReport) {
+    if let CallReport::Ended { outcome, .. } = report
+        && let Outcome::Done(output) = outcome
+        && output.len() > PAYLOAD_BYTES_MAX
+    {
+        let (allowed, wanted) = (PAYLOAD_BYTES_MAX as u64, Some(output.len() as u64));
+        *outcome = Outcome::Exceeded(Exceeded { limit: Limit::OutputSize, allowed, wanted, peak: None });
     }
 }
 

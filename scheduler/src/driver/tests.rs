@@ -275,7 +275,7 @@ async fn an_output_that_the_store_has_no_room_for_is_an_exceeded_limit() {
     let output = Bytes::from(vec![0; crate::store::PAYLOAD_BYTES_MAX + 1]);
     let report = CallReport::Ended { outcome: Outcome::Done(output), stderr_tail: String::new(), usage: Usage::default() };
     let mut call = CallUpdate { index: 0, report };
-    jobs::fit_store(&mut call.report);
+    detached::fit_store(&mut call.report);
     let CallReport::Ended { outcome, .. } = call.report else { panic!("an end") };
     assert!(matches!(outcome, Outcome::Exceeded(_)), "{outcome:?}");
 }

@@ -58,8 +58,8 @@ impl Store {
 
     fn still_open(&self, now: SystemTime, ended_unix_ms: u64, job: &v1::Job) -> v1::Job {
         let waiting = self.waits_for().unwrap_or_else(|| "its end to be on the disk".to_owned());
-        let open = v1::Job { state: v1::job::State::Open.into(), error: String::new(), waiting, ..job.clone() };
-        v1::Job { ended_ms_ago: None, ..as_of(now, ended_unix_ms, &open, false) }
+        let state = v1::job::State::Open.into();
+        v1::Job { state, error: String::new(), waiting, ended_ms_ago: None, ..as_of(now, ended_unix_ms, job, false) }
     }
 
     /// Inputs from an index on, with their indices. None where none is kept from there on.

@@ -6,14 +6,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use burla_proto::{convert, v1};
+use burla_proto::convert;
+use burla_proto::v1::{self, record::Record};
 use burla_types::JobId;
 use bytes::Bytes;
 use prost::Message;
 use tokio::time::Instant;
 
 use super::segment::{self, Piece};
-use burla_proto::v1::record::Record;
 
 /// An event of a call, and which node told of it.
 pub(super) type Outcome = (v1::CallEvent, Option<Arc<str>>);

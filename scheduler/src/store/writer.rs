@@ -50,8 +50,8 @@ pub(crate) struct Writer {
     store: Arc<Store>,
     /// Where the log ends.
     end: Position,
-    /// With the job, names blobs: an owner of the log never gives a name twice, nor one that another gave.
-    /// How many schedulers have owned the log, this one included.
+    /// How many schedulers have owned the log, this one included. With the job and a number it names blobs: an owner never gives a
+    /// name twice, nor one that another gave.
     pub(crate) epoch: u64,
     blobs_named: u64,
     /// What was taken from the store and is not encoded yet, and everything that was told up to it.
