@@ -117,6 +117,10 @@ fn calls_of_a_node_that_freezes_run_elsewhere() {
     until("it runs", || grid.grid.nodes().unwrap().iter().all(|node| node.running == 2));
     grid.nodes[1].signal(Signal::STOP);
     grid.scheduler.wait_for("node left");
+    // A node that is back before its calls have ended elsewhere goes on with them. They are the next to run there.
+    let calls_ended = || grid.grid.jobs().unwrap()[0].calls_ended;
+    let when_it_left = calls_ended();
+    until("its calls have ended elsewhere", || calls_ended() >= when_it_left + 20);
     grid.nodes[1].signal(Signal::CONT);
     assert_eq!(job.join().unwrap().unwrap(), answers(300));
     let ended = grid.grid.jobs_with_ended().unwrap().remove(0);
