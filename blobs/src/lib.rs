@@ -2,7 +2,8 @@
 //!
 //! A reader sees a file whole or not at all, since each is written under a temporary name and renamed. Nothing is synced to the
 //! disk unless that is asked for: whoever reads checks the bytes (by digest, or by MAC), so what a power cut leaves half-written is
-//! found out and made again. When the files together pass the cap, the ones that were not read for longest go first.
+//! found out and made again. When the files together pass the cap, the ones that were not read for longest go first, but none that
+//! whoever writes says is needed.
 
 use std::fs::{self, File, FileTimes};
 use std::io::{self, Read, Write};
@@ -68,21 +69,25 @@ impl BlobDir {
     /// [`put`](Self::put) of what is in several pieces, without a copy that has them all. Returns the file that was written, which
     /// is not to be written again.
     pub fn put_parts(&self, name: &str, parts: &[&[u8]]) -> io::Result<File> {
-        // A temporary file is readable by its owner alone, and stays so under its new name.
-        let mut file = NamedTempFile::new_in(&self.folder)?;
-        for part in parts {
-            file.write_all(part)?;
-        }
-        let file = file.persist(self.folder.join(name)).map_err(|error| error.error)?;
-        self.evict(name)?;
+        let file = self.write(name, parts)?;
+        self.evict(|other| other == name)?;
         Ok(file)
     }
 
-    /// [`put`](Self::put) of what nobody could make again: when it returns, the blob outlives a power cut.
-    pub fn put_durably(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.put_parts(name, &[bytes])?.sync_all()?;
+    /// [`put`](Self::put) of what nobody may be there to make again: when it returns, the blob outlives a power cut. Those of which
+    /// `is_needed` says so make no room for it; where they leave too little, nothing is written, and this is `false`.
+    pub fn put_durably(&self, name: &str, bytes: &[u8], is_needed: impl Fn(&str) -> bool) -> io::Result<bool> {
+        let stays = |other: &str| other == name || is_needed(other);
+        let needed = self.files()?.into_iter().filter(|file| file.name != name && is_needed(&file.name));
+        let needed_bytes: u64 = needed.map(|file| file.bytes).sum();
+        if needed_bytes > 0 && needed_bytes + bytes.len() as u64 > self.bytes_max {
+            return Ok(false);
+        }
+        self.write(name, &[bytes])?.sync_all()?;
+        self.evict(stays)?;
         // And its name.
-        File::open(&self.folder)?.sync_all()
+        File::open(&self.folder)?.sync_all()?;
+        Ok(true)
     }
 
     /// Removes a blob that turned out to be bad.
@@ -93,29 +98,52 @@ impl BlobDir {
         }
     }
 
-    /// Removes the longest unread until the rest fits; never `keep`, which was just written.
-    fn evict(&self, keep: &str) -> io::Result<()> {
-        let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            // Another process may have removed it since.
-            let Ok(metadata) = entry.metadata() else { continue };
-            if metadata.is_file() {
-                files.push((metadata.modified()?, metadata.len(), entry.path()));
-            }
+    fn write(&self, name: &str, parts: &[&[u8]]) -> io::Result<File> {
+        // A temporary file is readable by its owner alone, and stays so under its new name.
+        let mut file = NamedTempFile::new_in(&self.folder)?;
+        for part in parts {
+            file.write_all(part)?;
         }
-        let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+        file.persist(self.folder.join(name)).map_err(|error| error.error)
+    }
+
+    /// Removes the longest unread until the rest fits, but none that stays.
+    fn evict(&self, stays: impl Fn(&str) -> bool) -> io::Result<()> {
+        let mut files = self.files()?;
+        let mut total: u64 = files.iter().map(|file| file.bytes).sum();
         files.sort();
-        for (_, bytes, path) in files {
+        for StoredFile { bytes, name, .. } in files {
             if total <= self.bytes_max {
                 break;
             }
-            if path.file_name().is_some_and(|name| name != keep) && fs::remove_file(&path).is_ok() {
+            if !stays(&name) && fs::remove_file(self.folder.join(&name)).is_ok() {
                 total -= bytes;
             }
         }
         Ok(())
     }
+
+    /// What is in the folder, in no order. Names are those that were given to blobs, and of temporary files.
+    fn files(&self) -> io::Result<Vec<StoredFile>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            // Another process may have removed it since.
+            let Ok(metadata) = entry.metadata() else { continue };
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                files.push(StoredFile { read: metadata.modified()?, bytes: metadata.len(), name });
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// A file in the folder, ordered by when it was last read.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct StoredFile {
+    read: SystemTime,
+    bytes: u64,
+    name: String,
 }
 
 /// Makes a folder, and those above it, that only this user can enter. Leaves what is there as it is: it may be `/tmp`.
@@ -160,7 +188,7 @@ mod tests {
         let (_folder, blobs) = open(100);
         assert_eq!(blobs.get("a").unwrap(), None);
         blobs.put("a", b"one").unwrap();
-        blobs.put_durably("a", b"two").unwrap();
+        assert!(blobs.put_durably("a", b"two", |_| false).unwrap());
         assert_eq!(blobs.get("a").unwrap().as_deref(), Some(&b"two"[..]));
         blobs.remove("a").unwrap();
         blobs.remove("a").unwrap();
@@ -251,5 +279,22 @@ mod tests {
         blobs.put("a", b"1").unwrap();
         blobs.put("big", b"123").unwrap();
         assert!(blobs.touch("big") && !blobs.touch("a"));
+    }
+
+    #[test]
+    fn what_is_needed_makes_no_room() {
+        let (_folder, blobs) = open(10);
+        let put = |name: &str, bytes| blobs.put_durably(name, bytes, |name| name.starts_with("needed")).unwrap();
+        for (name, seconds) in [("needed", 0), ("old", 1)] {
+            assert!(put(name, b"12345"));
+            last_used(&blobs, name, seconds);
+        }
+        assert!(put("new", b"12345"));
+        assert!(blobs.touch("needed") && !blobs.touch("old"));
+        last_used(&blobs, "needed", 0);
+        assert!(!put("large", b"123456"));
+        assert!(blobs.touch("needed") && blobs.touch("new") && !blobs.touch("large"), "nothing has gone for it");
+        assert!(put("needed", b"1234567890"), "it is not in its own way");
+        assert!(blobs.touch("needed") && !blobs.touch("new"));
     }
 }

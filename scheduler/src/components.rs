@@ -1,5 +1,6 @@
 //! The components of the grid, by digest.
 
+use std::collections::HashSet;
 use std::io;
 use std::num::NonZero;
 use std::path::Path;
@@ -15,7 +16,7 @@ use lru::LruCache;
 use crate::metrics::Metrics;
 
 /// What components may take on disk: tens of thousands of the usual few hundred kilobytes. One that is evicted is uploaded again
-/// by the next client that needs it.
+/// by the next client that needs it. Those of open jobs stay, since the client of a detached one may never be there again.
 const COMPONENTS_BYTES_MAX: u64 = 8 << 30;
 
 /// Descriptions that are kept in memory, so that a component is read and hashed once and not with every job.
@@ -114,17 +115,27 @@ impl Components {
         Ok(bytes.into())
     }
 
-    /// Takes in a component, if its bytes are what its digest says and a node could run it.
-    pub(crate) fn put(&self, digest: Digest, bytes: &[u8]) -> Result<(), GridError> {
+    /// Takes in a component, if its bytes are what its digest says and a node could run it. Those of these digests make no room
+    /// for it.
+    pub(crate) fn put(&self, digest: Digest, bytes: &[u8], needed: &HashSet<Digest>) -> Result<(), GridError> {
         digest.verify(bytes)?;
         describe(bytes)?;
         tracing::info!(%digest, bytes = bytes.len(), "component uploaded");
         self.metrics.components_uploaded.inc();
+        let is_needed = |name: &str| name.parse().is_ok_and(|digest| needed.contains(&digest));
         // A job that is kept needs it after a power cut, too, when nobody may be there to upload it again.
-        self.blobs.put_durably(&digest.to_string(), bytes).map_err(|error| {
-            tracing::error!(%error, %digest, "cannot write a component");
-            GridError::InvalidRequest { reason: format!("the scheduler cannot store the component: {error}") }
-        })
+        let reason = match self.blobs.put_durably(&digest.to_string(), bytes, is_needed) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                let gib = COMPONENTS_BYTES_MAX >> 30;
+                format!("it has {gib} GiB for components, and open jobs need them; cancel some (`cargo burla jobs`)")
+            }
+            Err(error) => {
+                tracing::error!(%error, %digest, "cannot write a component");
+                format!("the scheduler cannot store the component: {error}")
+            }
+        };
+        Err(GridError::InvalidRequest { reason })
     }
 
     /// Checks that the component is here and has this function.
@@ -171,9 +182,9 @@ mod tests {
     fn bytes_are_checked_against_their_name_and_their_use() {
         let folder = tempfile::tempdir().unwrap();
         let components = Components::open(folder.path(), Arc::default()).unwrap();
-        let mismatch = components.put(Digest::of(b"other"), EMPTY).unwrap_err();
+        let mismatch = components.put(Digest::of(b"other"), EMPTY, &HashSet::new()).unwrap_err();
         assert!(mismatch.to_string().contains("do not match"), "{mismatch}");
-        let useless = components.put(Digest::of(EMPTY), EMPTY).unwrap_err();
+        let useless = components.put(Digest::of(EMPTY), EMPTY, &HashSet::new()).unwrap_err();
         assert!(useless.to_string().contains("does not export"), "{useless}");
         assert!(!components.has(Digest::of(EMPTY)));
     }

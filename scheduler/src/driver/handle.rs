@@ -1,10 +1,11 @@
 //! The way to the driver: what can be told to it and asked of it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use burla_proto::v1;
-use burla_types::{GridError, JobId, NodeId};
+use burla_types::{Digest, GridError, JobId, NodeId};
 use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -43,6 +44,7 @@ pub(super) enum Message {
     Nodes(oneshot::Sender<Vec<NodeOverview>>),
     Jobs { ended: bool, answer: oneshot::Sender<Vec<v1::Job>> },
     Job(JobId, oneshot::Sender<Option<v1::Job>>),
+    Components(oneshot::Sender<HashSet<Digest>>),
     Cancel(JobId, oneshot::Sender<bool>),
     Drain(oneshot::Sender<()>),
 }
@@ -208,6 +210,11 @@ impl DriverHandle {
     /// A job, open or not.
     pub(crate) async fn job(&self, id: JobId) -> Result<v1::Job, GridError> {
         self.ask(|answer| Message::Job(id, answer)).await?.ok_or(GridError::UnknownJob(id))
+    }
+
+    /// The components of open jobs.
+    pub(crate) async fn components(&self) -> Result<HashSet<Digest>, GridError> {
+        self.ask(Message::Components).await
     }
 
     /// Ends a job, if it is open.

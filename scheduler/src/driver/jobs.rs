@@ -1,9 +1,11 @@
 //! The driver's ends of jobs: what it has of each, and what the grid says of one on its way there. What only attached or detached
 //! ones have is in `driver/attached.rs` and `driver/detached.rs`.
 
-use burla_proto::convert::CallReport;
+use std::collections::HashSet;
+
+use burla_proto::convert::{self, CallReport};
 use burla_proto::v1;
-use burla_types::{GridError, JobId, Outcome};
+use burla_types::{Digest, GridError, JobId, Outcome};
 
 use super::attached::AttachedEnd;
 use super::detached::{Detached, fit_store};
@@ -97,6 +99,10 @@ impl Driver {
                 let _ = answer.send(open.or_else(|| self.store.ended_job(id)));
                 None
             }
+            Message::Components(answer) => {
+                let _ = answer.send(self.components());
+                None
+            }
             Message::Cancel(id, answer) => {
                 let is_open = self.jobs.get(&id).is_some_and(|job| !job.is_over());
                 let _ = answer.send(is_open);
@@ -105,6 +111,14 @@ impl Driver {
             // The others are taken in where they are about nodes.
             _ => None,
         }
+    }
+
+    /// The components that open jobs need, also those of which only this process knows that they have ended.
+    fn components(&self) -> HashSet<Digest> {
+        let component = |options: &v1::OpenJob| convert::digest(&options.work.as_ref()?.digest).ok();
+        let open = self.jobs.values().filter(|job| !job.is_over()).filter_map(|job| component(&job.notes.options));
+        let ending = self.store.ending().into_iter().filter_map(|job| component(&job.options?));
+        open.chain(ending).collect()
     }
 
     /// An open job, as far as the driver has it too. One that waits for the disk says so.

@@ -187,6 +187,24 @@ async fn a_job_that_an_operator_cancels_ends_once() {
 }
 
 #[tokio::test]
+async fn a_component_is_needed_while_a_job_of_it_is_open() {
+    let mut driver = driver().await;
+    let needed = |driver: &mut Driver| {
+        let (answer, mut components) = oneshot::channel();
+        driver.hears(Message::Components(answer));
+        components.try_recv().unwrap()
+    };
+    assert_eq!(needed(&mut driver), [].into());
+    driver.opens(job(1), 1, None);
+    assert_eq!(needed(&mut driver), [Digest::of(b"x")].into());
+    driver.hears(Message::Event(Event::JobFailed(job(1), GridError::Canceled)));
+    assert_eq!(needed(&mut driver), [].into());
+    driver.submits(job(2), 1).unwrap();
+    driver.hears(Message::Event(Event::JobFailed(job(2), GridError::Canceled)));
+    assert_eq!(needed(&mut driver), [Digest::of(b"x")].into(), "nothing is written: after a crash, it is open");
+}
+
+#[tokio::test]
 async fn what_a_node_said_in_an_earlier_session_does_not_end_the_next() {
     let mut driver = driver().await;
     let _first = driver.joins(1);

@@ -83,7 +83,8 @@ impl v1::client_api_server::ClientApi for ClientService {
             bytes.extend_from_slice(&chunk.data);
         }
         let digest = digest.ok_or_else(|| refuse("an upload without a component"))?;
-        let stored = self.with_components(move |components| components.put(digest, &bytes)).await?;
+        let needed = self.driver.components().await.map_err(|error| status::to_status(&error))?;
+        let stored = self.with_components(move |components| components.put(digest, &bytes, &needed)).await?;
         stored.map_err(|error| status::to_status(&error))?;
         Ok(Response::new(v1::UploadComponentResponse {}))
     }
