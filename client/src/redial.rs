@@ -122,12 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn it_is_not_tried_for_ever_but_anew_after_a_connection_that_held() {
+    fn it_is_tried_at_once_and_not_for_ever_but_anew_after_a_connection_that_held() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let progress = Progress::start(Some(false));
         let mut redial = Redial::new();
         redial.well(&progress);
         runtime.block_on(redial.pause(unreachable(), &progress)).unwrap();
+        assert_eq!((redial.backoff.tries(), redial.backoff.spent()), (1, Duration::ZERO), "the first is made at once");
         redial.told = true;
         while redial.backoff.next().is_some() {}
         assert!(matches!(runtime.block_on(redial.pause(unreachable(), &progress)), Err(Error::Unreachable { .. })));
