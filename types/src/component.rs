@@ -1,6 +1,6 @@
 //! Reads what a component says of itself out of its bytes, without running it: its functions, and what it imports.
 
-use wasmparser::{Encoding, KnownCustom, Name, NameSectionReader, Parser, Payload};
+use wasmparser::{Encoding, KnownCustom, Name, NameSectionReader, Parser, Payload, TypeRef};
 
 use crate::{FUNCTION_SECTION, FunctionInfo};
 
@@ -60,9 +60,23 @@ impl Description {
         let mut description = Self { functions: vec![], imports: vec![], exports: vec![] };
         // Nested modules and components come inline; only what the outermost level imports and exports is the node's business.
         let mut depth = 0usize;
+        // Of the module that is being read. A module holds no other, and both sections come before its code.
+        let mut memories = 0usize;
         for payload in Parser::new(0).parse_all(bytes) {
             match payload.map_err(InvalidComponent::Malformed)? {
                 Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(InvalidComponent::CoreModule),
+                Payload::Version { encoding: Encoding::Module, .. } => memories = 0,
+                Payload::ImportSection(section) => {
+                    for import in section.into_imports() {
+                        let import = import.map_err(InvalidComponent::Malformed)?;
+                        memories += usize::from(matches!(import.ty, TypeRef::Memory(_)));
+                    }
+                    check_memories(memories)?;
+                }
+                Payload::MemorySection(section) => {
+                    memories += section.count() as usize;
+                    check_memories(memories)?;
+                }
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
                 Payload::ComponentImportSection(section) if depth == 0 => {
@@ -128,6 +142,12 @@ fn check_names(names: NameSectionReader<'_>) -> Result<(), InvalidComponent> {
     Ok(())
 }
 
+/// Refuses a module with several memories, which no compiler makes unless it is asked to. The engine itself has to allow it for modules
+/// that it generates between the parts of a composed component.
+fn check_memories(memories: usize) -> Result<(), InvalidComponent> {
+    if memories > 1 { Err(InvalidComponent::Memories { memories }) } else { Ok(()) }
+}
+
 fn read_functions(section: &[u8]) -> Result<Vec<FunctionInfo>, InvalidComponent> {
     let lines = section.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| serde_json::from_slice(line).map_err(InvalidComponent::FunctionSection)).collect()
@@ -145,6 +165,12 @@ pub enum InvalidComponent {
     /// A function inside has a name that no compiler gives.
     #[error("a function inside the component has a name of more than {} KiB", FUNCTION_NAME_BYTES_MAX >> 10)]
     FunctionName,
+    /// A module inside has several memories.
+    #[error("a module inside the component has {memories} memories, and may have one: compile it without multi-memory")]
+    Memories {
+        /// How many it imports and defines, as far as they were counted.
+        memories: usize,
+    },
     /// The list of functions is not what `#[burla::function]` writes.
     #[error("the component's list of functions (section `{FUNCTION_SECTION}`) is not readable")]
     FunctionSection(#[source] serde_json::Error),
@@ -172,6 +198,23 @@ mod tests {
         };
         assert!(Description::read(&component(1000)).is_ok());
         assert!(matches!(Description::read(&component(FUNCTION_NAME_BYTES_MAX + 1)), Err(InvalidComponent::FunctionName)));
+    }
+
+    #[test]
+    fn modules_with_several_memories_are_refused() {
+        let modules = |modules: &str| Description::read(&wat::parse_str(format!("(component {modules})")).unwrap());
+        let one = r#"(core module (memory 1)) (core module (import "a" "b" (memory 1)))"#;
+        let nested = format!("{one} (component {one}) {one}");
+        assert!(modules(one).is_ok() && modules(&nested).is_ok());
+        let two = [
+            "(core module (memory 1) (memory 1))",
+            r#"(core module (import "a" "b" (memory 1)) (memory 1))"#,
+            r#"(core module (import "a" "b" (memory 1)) (import "a" "c" (memory 1)))"#,
+            "(component (component (core module (memory 1) (memory 1))))",
+        ];
+        for two in two {
+            assert!(matches!(modules(two), Err(InvalidComponent::Memories { memories: 2 })), "{two}");
+        }
     }
 
     #[test]
