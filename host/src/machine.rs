@@ -1,11 +1,15 @@
 //! What this machine has to give.
 
+mod control_groups;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZero;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
 use burla_types::{CPU_MILLIS_MIN, Resources};
+
+use self::control_groups::{ControlGroups, Mount};
 
 /// The share of the machine's memory that calls may reserve. The rest is for the node itself, the page cache, and what else runs
 /// here.
@@ -14,13 +18,25 @@ const MEMORY_SHARE: f64 = 0.8;
 /// The share of the free disk that calls' files may take together.
 const DISK_SHARE: f64 = 0.8;
 
-/// The CPUs and memory that calls may have, as far as the machine tells: cgroup limits and affinity are respected.
+/// The CPUs and memory that calls may have, as far as the machine tells: affinity and the limits of control groups are
+/// respected. A quota of less than one CPU counts as one, which is what a call asks for unless it is told otherwise: it
+/// fits, and the kernel slows it down.
 pub fn capacity() -> Resources {
-    let memory = physical_memory_bytes().min(cgroup_memory_bytes().unwrap_or(u64::MAX));
-    Resources { cpu_millis: threads().get() as u64 * 1000, memory_bytes: (memory as f64 * MEMORY_SHARE) as u64 }
+    let groups = control_groups();
+    let memory = physical_memory_bytes().min(groups.memory_bytes().unwrap_or(u64::MAX));
+    let cpu_millis = (allowed_cpus() * 1000).min(groups.cpu_millis().unwrap_or(u64::MAX)).max(1000);
+    Resources { cpu_millis, memory_bytes: (memory as f64 * MEMORY_SHARE) as u64 }
 }
 
-/// The CPUs this process may use at the same time.
+/// The CPUs that the system may run this process on, whatever its quota is. std counts those of a quota, in whole CPUs
+/// and one at least.
+fn allowed_cpus() -> u64 {
+    // Fails on machines with more CPUs than such a set has room for.
+    let allowed = rustix::thread::sched_getaffinity(None).map(|set| u64::from(set.count()));
+    allowed.unwrap_or(threads().get() as u64).max(1)
+}
+
+/// The CPUs this process may use at the same time, in whole numbers.
 pub fn threads() -> NonZero<usize> {
     std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
 }
@@ -139,7 +155,7 @@ fn meminfo_bytes(meminfo: &str, name: &str) -> Option<u64> {
 fn available_memory_bytes() -> u64 {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let machine = meminfo_bytes(&meminfo, "MemAvailable:").unwrap_or(u64::MAX);
-    machine.min(own_cgroup().and_then(|path| least_left(Path::new(CGROUPS), &path)).unwrap_or(u64::MAX))
+    machine.min(control_groups().memory_left_bytes().unwrap_or(u64::MAX))
 }
 
 /// Memory that calls could have: what this process has taken since it first asked, and what is left. Both are what the kernel counts,
@@ -157,40 +173,16 @@ fn resident_bytes() -> u64 {
     meminfo_bytes(&status, "VmRSS:").unwrap_or(0)
 }
 
-/// The least that is left below the limits of the control groups from the root of all down to `path`. Pages of files that have not
-/// been used for a while do not count: the kernel takes them back when it needs them.
-fn least_left(root: &Path, path: &str) -> Option<u64> {
-    let left = |group: &Path| {
-        let read = |name| std::fs::read_to_string(group.join(name)).ok();
-        let limit: u64 = read("memory.max")?.trim().parse().ok()?;
-        let used: u64 = read("memory.current")?.trim().parse().ok()?;
-        let idle_files = read("memory.stat")?.lines().find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse().ok());
-        Some(limit.saturating_sub(used.saturating_sub(idle_files.unwrap_or(0))))
-    };
-    let own = root.join(path);
-    own.ancestors().take_while(|group| group.starts_with(root)).filter_map(left).min()
-}
-
-/// The limit of the control group this process is in, or of one around it, under cgroup v2; `max` and older systems have none.
-fn cgroup_memory_bytes() -> Option<u64> {
-    lowest_limit(Path::new(CGROUPS), &own_cgroup()?)
-}
-
-/// Where control groups are found.
-const CGROUPS: &str = "/sys/fs/cgroup";
-
-/// The control group of this process, from the root of all.
-fn own_cgroup() -> Option<String> {
-    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    Some(path.trim_start_matches('/').to_owned())
-}
-
-/// The lowest `memory.max` from the root of all groups down to `path`.
-fn lowest_limit(root: &Path, path: &str) -> Option<u64> {
-    let own = root.join(path);
-    let groups = own.ancestors().take_while(|group| group.starts_with(root));
-    groups.filter_map(|group| std::fs::read_to_string(group.join("memory.max")).ok()?.trim().parse().ok()).min()
+/// The control groups of this process, which may be moved from one to another.
+fn control_groups() -> ControlGroups {
+    // On a machine with thousands of mounts they take long to list, and this is asked many times a second when memory
+    // is short.
+    static MOUNTS: LazyLock<Vec<Mount>> = LazyLock::new(|| {
+        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        control_groups::mounts(&mountinfo)
+    });
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    ControlGroups::new(&own, &MOUNTS, Path::new("/"))
 }
 
 #[cfg(test)]
@@ -198,29 +190,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lowest_limit_of_nested_groups_counts() {
-        let root = tempfile::tempdir().unwrap();
-        let inner = root.path().join("a/b");
-        std::fs::create_dir_all(&inner).unwrap();
-        assert_eq!(lowest_limit(root.path(), "a/b"), None);
-        for (group, limit) in [("a/b", "4096\n"), ("a", "1024\n"), ("", "max\n")] {
-            std::fs::write(root.path().join(group).join("memory.max"), limit).unwrap();
-        }
-        assert_eq!(lowest_limit(root.path(), "a/b"), Some(1024));
-    }
-
-    #[test]
-    fn what_is_left_is_what_the_strictest_group_leaves_without_idle_files() {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir(root.path().join("a")).unwrap();
-        assert_eq!(least_left(root.path(), "a"), None);
-        for (group, limit, used, idle) in [("", "max", "0", "0"), ("a", "1000", "900", "150")] {
-            let group = root.path().join(group);
-            std::fs::write(group.join("memory.max"), limit).unwrap();
-            std::fs::write(group.join("memory.current"), used).unwrap();
-            std::fs::write(group.join("memory.stat"), format!("anon 1\ninactive_file {idle}\n")).unwrap();
-        }
-        assert_eq!(least_left(root.path(), "a"), Some(250));
+    fn a_node_gives_no_more_than_the_process_may_have() {
+        let Resources { cpu_millis, memory_bytes } = capacity();
+        assert!((1000..=allowed_cpus() * 1000).contains(&cpu_millis), "{cpu_millis}");
+        assert!(memory_bytes > 0 && memory_bytes < physical_memory_bytes());
     }
 
     #[test]
@@ -244,6 +217,7 @@ mod tests {
         assert_eq!(meminfo_bytes(meminfo, "MemAvailable:"), None);
         assert!(available_memory_bytes() > 0 && resident_bytes() > 1 << 20);
     }
+
     #[test]
     fn own_addresses_are_read_from_what_linux_tells() {
         let routes = "Main:
