@@ -1,7 +1,8 @@
 //! What can go wrong, in the user's words: with a job ([`Error`]) and with one call ([`CallError`]).
 //!
 //! `Display` is one line that says what was being done and to what. `Debug` is the whole story, with causes, backtrace and the
-//! call's last words: it is what Rust prints when `main` returns an error, and what `unwrap` shows.
+//! end of the call's stderr: it is what Rust prints when `main` returns an error, and what `unwrap` shows. `source()` leads through
+//! the same story, for `anyhow` and others that print `Display` and then the chain of causes.
 //!
 //! Both are for people, who mostly read them on a terminal, so texts that come from elsewhere are shown without what a terminal
 //! would obey. The fields hold them as they came.
@@ -88,6 +89,20 @@ pub enum Error {
     #[error("{}", neutralised(&.0.to_string()))]
     Grid(GridError),
 
+    /// The scheduler sent a message that breaks the protocol.
+    #[error(
+        "the scheduler broke the protocol: {}; check that this program and the scheduler have the same version of Burla",
+        neutralised(.reason)
+    )]
+    Protocol {
+        /// The message, and why it breaks the protocol.
+        reason: String,
+    },
+
+    /// What should run is not marked with `#[burla::function]`.
+    #[error(transparent)]
+    NotMarked(#[from] burla_guest::NotMarked),
+
     /// The program's component is not where it should be.
     #[error(
         "there is no component for `{function}`: run the program with `cargo burla run`, or package it with `cargo burla build` (looked \
@@ -117,6 +132,17 @@ pub enum Error {
         /// Its digest.
         digest: Digest,
         /// How they differ.
+        difference: String,
+    },
+
+    /// The program was built from older source than its component.
+    #[error("the program {program} is older than its component {path}: {difference}; build the program again, with `cargo build`")]
+    StaleProgram {
+        /// The program's file.
+        program: String,
+        /// The component's file.
+        path: String,
+        /// The source that was changed after the program was built.
         difference: String,
     },
 
@@ -158,6 +184,15 @@ pub enum Error {
         by: CanceledBy,
         /// Calls that had ended until then.
         calls_ended: u64,
+    },
+
+    /// The job was to be canceled, and has ended before that.
+    #[error("job {job} is over: {state}")]
+    JobOver {
+        /// The job.
+        job: JobId,
+        /// How it ended.
+        state: crate::JobState,
     },
 
     /// A detached job ended before its calls had.
@@ -202,6 +237,13 @@ pub enum Error {
     /// What calls print could not be shown.
     #[error("cannot show what calls print")]
     Print(#[source] std::io::Error),
+
+    /// The inputs wait on a channel, on the thread that outputs are taken on: no output could be given until the next input came.
+    #[error(
+        "the inputs come from a channel, and waiting for the next would keep outputs back: take them on a thread of their own, with \
+         `burla::from_thread(move || receiver)`"
+    )]
+    BlockingInputs,
 
     /// `remote_parallel_map` was run inside a function.
     #[error("a call cannot start a job: call `remote_parallel_map` from the program, not from a function")]
@@ -269,6 +311,8 @@ pub struct CallError {
     pub stderr_tail: String,
     /// What it took until it ended.
     pub usage: Usage,
+    /// The causes, and at the end of the chain the backtrace and stderr, as errors that can be lent out.
+    source: Option<Box<Cause>>,
 }
 
 /// The ways in which a call ends without an output.
@@ -303,6 +347,7 @@ impl CallError {
             backtrace: Backtrace::default(),
             stderr_tail,
             usage,
+            source: None,
         };
         match outcome {
             Outcome::Done(output) => return Ok(output),
@@ -322,11 +367,53 @@ impl CallError {
             Outcome::Refused { message } => (error.kind, error.message) = (CallErrorKind::Refused, message),
             Outcome::Lost { reason } => (error.kind, error.message) = (CallErrorKind::Lost, reason),
         }
+        error.source = Cause::chain(error.causes.iter().map(|cause| neutralised(cause).into_owned()).chain(error.details()));
         Err(error)
+    }
+
+    /// The backtrace and the end of stderr, if there are any, as they are shown on a terminal.
+    fn details(&self) -> Option<String> {
+        let backtrace = (!self.backtrace.0.is_empty()).then(|| format!("backtrace of the call:\n{}", self.backtrace));
+        let stderr = (!self.stderr_tail.is_empty()).then(|| format!("the last it wrote to stderr:\n{}", self.stderr_tail));
+        let details: Vec<_> =
+            backtrace.into_iter().chain(stderr).map(|text| neutralised(text.trim_end()).into_owned()).collect();
+        (!details.is_empty()).then(|| details.join("\n"))
     }
 }
 
-impl std::error::Error for CallError {}
+impl std::error::Error for CallError {
+    /// The function's own causes, nearest first; then one whose text is the call's backtrace and the end of its stderr, because who
+    /// prints an error with its sources prints nothing else.
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|cause| cause as _)
+    }
+}
+
+/// A text in the chain of causes of a [`CallError`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Cause {
+    text: String,
+    source: Option<Box<Self>>,
+}
+
+impl Cause {
+    /// The first of a chain of these texts.
+    fn chain(texts: impl DoubleEndedIterator<Item = String>) -> Option<Box<Self>> {
+        texts.rfold(None, |source, text| Some(Box::new(Self { text, source })))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Cause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|cause| cause as _)
+    }
+}
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -350,11 +437,8 @@ impl fmt::Debug for CallError {
         for cause in &self.causes {
             write!(f, "\n  caused by: {}", neutralised(cause))?;
         }
-        if !self.backtrace.0.is_empty() {
-            write!(f, "\nbacktrace of the call:\n{}", neutralised(self.backtrace.to_string().trim_end()))?;
-        }
-        if !self.stderr_tail.is_empty() {
-            write!(f, "\nthe last it wrote to stderr:\n{}", neutralised(self.stderr_tail.trim_end()))?;
+        if let Some(details) = self.details() {
+            write!(f, "\n{details}")?;
         }
         Ok(())
     }
@@ -382,9 +466,40 @@ mod tests {
         assert_eq!(format!("{:?}", Error::from(Box::new(error))), format!("{line}{story}"));
     }
 
+    /// The texts that `anyhow` prints under "Caused by", for an error that `main` returns.
+    fn chain(error: &Error) -> Vec<String> {
+        let sources = std::iter::successors(std::error::Error::source(error), |cause| (*cause).source());
+        sources.map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_cause_is_a_source_and_the_end_of_stderr_is_the_last() {
+        let causes = vec!["no map".to_owned(), "disk \x1b[2J on fire".to_owned()];
+        let outcome = Outcome::Failed { message: "top".to_owned(), causes };
+        let error = |stderr: &str| {
+            let error = CallError::from_outcome(0, outcome.clone(), stderr.to_owned(), Usage::default()).unwrap_err();
+            Error::from(Box::new(error))
+        };
+        assert_eq!(error("").to_string(), "call 0 failed: top", "the causes are not part of the text");
+        assert_eq!(chain(&error("")), ["no map", "disk ␛[2J on fire"]);
+        assert_eq!(chain(&error("a\nb\n"))[2..], ["the last it wrote to stderr:\na\nb"]);
+        let story = "call 0 failed: top\n  caused by: no map\n  caused by: disk ␛[2J on fire\nthe last it wrote to stderr:\na";
+        assert_eq!(format!("{:?}", error("a\n")), story, "once each");
+    }
+
+    #[test]
+    fn the_backtrace_of_a_panic_is_a_source() {
+        let location = Some(Location("src/main.rs:1:2".to_owned()));
+        let outcome = Outcome::Panicked { message: "no".to_owned(), location, backtrace: Backtrace(vec!["f".to_owned()]) };
+        let error = CallError::from_outcome(0, outcome, "last\n".to_owned(), Usage::default()).unwrap_err();
+        assert_eq!(chain(&Error::from(Box::new(error))), ["backtrace of the call:\n   0: f\nthe last it wrote to stderr:\nlast"]);
+    }
+
     #[test]
     fn what_the_grid_said_is_told_once_and_without_commands() {
         let error = Error::from(GridError::InvalidRequest { reason: "\x1b[2J".to_owned() });
         assert_eq!(format!("{error:?}"), "the scheduler refused the request: ␛[2J");
+        let error = Error::Protocol { reason: "job_id: 3 bytes\x1b[2J".to_owned() };
+        assert!(format!("{error:?}").starts_with("the scheduler broke the protocol: job_id: 3 bytes␛[2J; "), "{error:?}");
     }
 }

@@ -23,7 +23,7 @@
 //! A job, step by step:
 //!
 //! 1. [`remote_parallel_map`] collects the function, the inputs and the options (`map.rs`, `options.rs`);
-//! 2. the component is found, and refused when its function is not this program's (`component.rs`);
+//! 2. the component is found, and refused when it was built from other source than this program (`component.rs`, `sources.rs`);
 //! 3. the grid is found ([`Grid`]), and dialled unless an earlier job's connection was kept (`connection.rs`); the job is opened
 //!    with the component's digest, and again after an upload if the grid does not have it (`job.rs`);
 //! 4. inputs go out as the grid takes them, outcomes come back (`calls.rs` for types, `raw_calls.rs` for bytes, `job.rs` for
@@ -65,6 +65,7 @@ mod handle;
 mod input_buffer;
 #[cfg(not(target_family = "wasm"))]
 mod input_source;
+mod inputs;
 #[cfg(not(target_family = "wasm"))]
 mod interrupt;
 #[cfg(not(target_family = "wasm"))]
@@ -75,11 +76,15 @@ mod job_info;
 pub mod local_grid;
 mod map;
 #[cfg(not(target_family = "wasm"))]
+mod namesakes;
+#[cfg(not(target_family = "wasm"))]
 mod opening;
 mod options;
 mod outputs;
 #[cfg(not(target_family = "wasm"))]
 mod overview;
+#[cfg(not(target_family = "wasm"))]
+mod patience;
 #[cfg(not(target_family = "wasm"))]
 mod progress;
 #[cfg(not(target_family = "wasm"))]
@@ -89,6 +94,9 @@ pub mod raw;
 mod raw_calls;
 #[cfg(not(target_family = "wasm"))]
 mod redial;
+#[cfg(not(target_family = "wasm"))]
+#[doc(hidden)]
+pub mod sources;
 mod stdout;
 #[cfg(not(target_family = "wasm"))]
 mod submission;
@@ -98,15 +106,16 @@ mod unkept;
 
 #[doc(hidden)]
 pub use burla_guest::__private;
-pub use burla_guest::{Function, function};
+pub use burla_guest::{Function, IntoFunction, NotMarked, Value, function};
 
 pub use burla_types::{Backtrace, JobId, Limit, Location, NodeId, OutputStream, ParseIdError, Usage};
 pub use error::{CallError, CallErrorKind, CanceledBy, Error, Result};
 pub use grid::Grid;
 pub use handle::{JobHandle, OutcomeStream, Outcomes, job};
+pub use inputs::{FromStream, Inputs, IntoInputs, ThreadInputs, from_stream, from_thread};
 pub use job_info::{JobInfo, JobOptions, JobState};
 pub use map::{MapFuture, RemoteParallelMap, remote_parallel_map};
 pub use outputs::{CallEnd, CallStream, DetailedCallStream, DetailedGenerator, Generator, IndexedCallStream, IndexedGenerator};
 #[cfg(not(target_family = "wasm"))]
-pub use overview::NodeInfo;
+pub use overview::{NodeInfo, jobs, nodes};
 pub use stdout::{Callback, Stdout};
