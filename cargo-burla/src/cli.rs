@@ -1,14 +1,23 @@
 //! What can be asked of `cargo burla`.
 
+mod package;
+mod units;
+
 use std::ffi::OsString;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use burla::JobState;
 use burla_daemon::config::{Cpus, Gib};
+use burla_daemon::listen::ListenAddress;
 use clap::{Args, Parser, Subcommand};
 
-use crate::project::{Cargo, Selection, Wanted};
+pub(crate) use package::{Build, Inspect, New, Run, Test, What};
+use units::{parse_gib, parse_time, parse_variable};
+
+use crate::commands::outputs::OutputOptions;
+use crate::commands::show::jobs::parse_state;
+use crate::commands::show::nodes::parse_interval;
 
 /// Cargo starts `cargo-burla burla …` for `cargo burla …`.
 #[derive(Debug, Parser)]
@@ -41,17 +50,19 @@ pub(crate) enum Command {
     /// Package the functions of a package into a component.
     Build(Build),
     /// Package the functions, build the program, and run it on a grid.
-    Run(Run),
+    Run(Box<Run>),
+    /// Package the functions, and run `cargo test` on a grid.
+    Test(Box<Test>),
     /// Show what is in a component.
     Inspect(Inspect),
-    /// Run a function on every line of JSON of a file or of stdin, and print what it returns as lines of JSON.
+    /// Run a function on every JSON value, or every line, of a file or of stdin, and print its outputs as lines of JSON.
     Map(Box<Map>),
     /// Keep a grid on this machine, which programs find by themselves.
     Up(Up),
     /// Measure the grid, each figure beside a bare baseline. It takes about half a minute.
     Bench(Bench),
     /// Show the nodes of the grid.
-    Nodes(Show),
+    Nodes(Nodes),
     /// Show the jobs of the grid.
     Jobs(Jobs),
     /// Show all that is known of a job.
@@ -66,43 +77,11 @@ pub(crate) enum Command {
     Cancel(Cancel),
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct New {
-    /// The project's name, and the folder to make.
-    pub(crate) name: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Build {
-    #[command(flatten)]
-    pub(crate) what: What,
-    /// Show it as JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Run {
-    #[command(flatten)]
-    pub(crate) what: What,
-    /// Build the program itself optimised, too. The component always is.
-    #[arg(long)]
-    pub(crate) release: bool,
-    /// What the program is given.
-    #[arg(last = true)]
-    pub(crate) arguments: Vec<OsString>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Inspect {
-    /// The component's file.
-    pub(crate) component: PathBuf,
-    /// Show it as JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Each line of the inputs is one input: a value as the function's parameter is in JSON, or an array of them where it has several.
+/// Each JSON value of the inputs is one input: a value as the function's parameter is in JSON, an array of them where it has
+/// several, `null` where it has none. White space stands between values, which may be one per line, several on a line, or each
+/// laid out over several lines.
+///
+/// Without --keep-going, the first failure by position ends it, after the outputs of the inputs before it have been printed.
 #[derive(Debug, Args)]
 #[command(allow_missing_positional = true)]
 pub(crate) struct Map {
@@ -110,13 +89,16 @@ pub(crate) struct Map {
     pub(crate) component: Option<PathBuf>,
     /// The function's name, or enough of its end. May be left out as `-` where the component has only one.
     pub(crate) function: String,
-    /// Where the inputs are. Default: stdin.
+    /// The file of the inputs, or `-` for stdin. Default: stdin.
     #[arg(long, value_name = "FILE")]
-    pub(crate) inputs: Option<PathBuf>,
+    inputs: Option<PathBuf>,
+    /// Take each line as a text, without quotes, as it is. Empty lines are empty texts.
+    #[arg(long)]
+    pub(crate) raw_input: bool,
     #[command(flatten)]
-    pub(crate) output: OutputOptions,
+    pub(crate) output: MapOutput,
     /// Have the grid keep the job, print its id, and end when the grid has all inputs: `results` prints what its calls return.
-    #[arg(long, conflicts_with_all = ["as_finished", "indexed", "usage"])]
+    #[arg(long, conflicts_with_all = ["as_finished", "indexed", "raw_output", "usage"])]
     pub(crate) detach: bool,
     /// How often a call is run again that fails by itself: with an error, a panic or a trap.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -124,29 +106,36 @@ pub(crate) struct Map {
     /// The same for one that exceeds a limit.
     #[arg(long)]
     pub(crate) retry_exceeded: bool,
+    /// The pause before the first retry of a call; each further one is twice as long: 50ms, 5s, 2m. Default: 100ms.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) retry_pause: Option<Duration>,
+    /// The longest pause before a retry. Default: 10s, or the first pause where that is longer.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub(crate) retry_pause_max: Option<Duration>,
     /// CPUs per call.
     #[arg(long, value_name = "CPUS", default_value_t = 1.0)]
     pub(crate) func_cpu: f64,
-    /// GiB of memory per call.
-    #[arg(long, value_name = "GIB")]
+    /// Memory per call: 1GB, 512MiB, or 2, which is 2 GiB.
+    #[arg(long, value_name = "SIZE", value_parser = parse_gib)]
     pub(crate) func_ram: Option<f64>,
     /// Calls that run at one time.
     #[arg(long, value_name = "CALLS")]
     pub(crate) max_parallelism: Option<usize>,
-    /// Seconds that one call may take.
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    /// The time that one call may take: 500ms, 5s, 2m, 1h, or 5, which is 5 seconds.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) timeout: Option<Duration>,
     /// Instructions that one call may run, in wasmtime's units of fuel.
     #[arg(long, value_name = "UNITS")]
     pub(crate) fuel: Option<u64>,
-    /// GiB that each call may write to its directory. Default: 4, or less where a node gives less.
-    #[arg(long, value_name = "GIB")]
+    /// The size that the files of each call may have: 1GB, 512MiB, or 2, which is 2 GiB. Default: 4, or less where a node gives
+    /// less.
+    #[arg(long, value_name = "SIZE", value_parser = parse_gib)]
     pub(crate) disk: Option<f64>,
     /// What each call may reach over the network; may be given several times.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) allow_network: Vec<String>,
-    /// An environment variable of every call.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_variable)]
+    /// An environment variable of every call, or with its name only, the one of this shell; may be given several times.
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = parse_variable)]
     pub(crate) env: Vec<(String, String)>,
     /// A name for people to recognise the job by.
     #[arg(long)]
@@ -157,33 +146,84 @@ pub(crate) struct Map {
     /// Show progress on stderr, or do not. Default: on a terminal only.
     #[arg(long, value_name = "BOOL")]
     pub(crate) spinner: Option<bool>,
+    /// The address of the grid's scheduler. Default: BURLA_URL, else the grid that `cargo burla up` keeps on this machine, else one
+    /// of this machine for as long as this takes.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     #[command(flatten)]
     pub(crate) what: What,
 }
 
-/// How outputs are printed.
+impl Map {
+    /// The file of the inputs; `None` is stdin.
+    pub(crate) fn inputs_file(&self) -> Option<&Path> {
+        self.inputs.as_deref().filter(|path| *path != Path::new("-"))
+    }
+
+    /// The grid that was named.
+    pub(crate) fn url(&self) -> Option<&str> {
+        self.url.as_deref().filter(|url| !url.is_empty())
+    }
+}
+
 #[derive(Debug, Args)]
-pub(crate) struct OutputOptions {
-    /// Print outputs as calls finish, and not in the order of the inputs.
+pub(crate) struct MapOutput {
+    /// Print outputs as calls finish, and not in the order of the inputs. The first failure that is seen then ends it, whichever
+    /// input it is of.
     #[arg(long)]
     pub(crate) as_finished: bool,
-    /// Print each output as an object with the number of its line: {"line":1,"output":…} or {"line":1,"error":…}. `results`
-    /// knows no lines, and has the position of the input, from 0: {"index":0,…}.
+    /// Print each output as an object with the number of the line of its input: {"line":1,"output":…} or {"line":1,"error":…}.
     #[arg(long)]
-    pub(crate) indexed: bool,
-    /// Go on when a line is no input or a call fails. It is reported, and the others are not lost.
+    indexed: bool,
+    /// Print outputs that are texts without quotes, and others as JSON.
+    #[arg(long, conflicts_with = "indexed")]
+    raw_output: bool,
+    /// Go on when something is no input or a call fails. It is reported, and the others are not lost.
     #[arg(long)]
     pub(crate) keep_going: bool,
     /// Say at the end, on stderr, what all calls took, and with --indexed in each object what its call took.
     #[arg(long)]
-    pub(crate) usage: bool,
+    usage: bool,
+}
+
+impl MapOutput {
+    pub(crate) fn options(&self) -> OutputOptions {
+        let Self { as_finished, indexed, raw_output: raw, keep_going, usage } = *self;
+        OutputOptions { as_finished, indexed, raw, keep_going, usage }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResultsOutput {
+    /// Print outputs as calls finish, and not in the order of the inputs. The first failure that is seen then ends it.
+    #[arg(long)]
+    as_finished: bool,
+    /// Print each output as an object with the position of its input, from 0: {"index":0,"output":…} or {"index":0,"error":…}.
+    #[arg(long)]
+    indexed: bool,
+    /// Print outputs that are texts without quotes, and others as JSON.
+    #[arg(long, conflicts_with = "indexed")]
+    raw_output: bool,
+    /// Go on when a call has failed. It is reported, and the others are printed.
+    #[arg(long)]
+    keep_going: bool,
+    /// Say at the end, on stderr, what all calls took, and with --indexed in each object what its call took.
+    #[arg(long)]
+    usage: bool,
+}
+
+impl ResultsOutput {
+    pub(crate) fn options(&self) -> OutputOptions {
+        let Self { as_finished, indexed, raw_output: raw, keep_going, usage } = *self;
+        OutputOptions { as_finished, indexed, raw, keep_going, usage }
+    }
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// The address of its scheduler, on this machine. Default: any free port.
-    #[arg(long, default_value = "127.0.0.1:0")]
-    pub(crate) listen: SocketAddr,
+    /// The address of its scheduler, on this machine, such as localhost:8420. Default: any free port.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "HOST:PORT")]
+    pub(crate) listen: ListenAddress,
     /// CPUs that calls may have together. Default: those of this machine.
     #[arg(long)]
     pub(crate) cpus: Option<Cpus>,
@@ -203,9 +243,9 @@ pub(crate) struct Bench {
     /// Show it as JSON.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Install the WebAssembly target with rustup if it is missing.
-    #[arg(long)]
-    pub(crate) install_target: bool,
+    /// The WebAssembly target is added with and without this flag.
+    #[arg(long, hide = true)]
+    install_target: bool,
 }
 
 #[derive(Debug, Args)]
@@ -218,12 +258,43 @@ pub(crate) struct Show {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Jobs {
-    /// Those that have ended, too.
-    #[arg(long)]
-    pub(crate) ended: bool,
+pub(crate) struct Nodes {
+    /// Show them again and again until Ctrl-C: on a terminal in place, else whenever something has changed.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
+          value_parser = parse_interval)]
+    pub(crate) watch: Option<Duration>,
     #[command(flatten)]
     pub(crate) show: Show,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Jobs {
+    /// Also list jobs that have ended: the 20 newest, unless `--limit` says otherwise.
+    #[arg(long)]
+    pub(crate) ended: bool,
+    /// List so many jobs, the newest first.
+    #[arg(long, value_name = "JOBS", value_parser = parse_limit)]
+    pub(crate) limit: Option<usize>,
+    /// List jobs that have this in their names.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// List jobs in these states, separated by commas: open, finished, canceled, failed, stopped, abandoned. Any but open also lists
+    /// jobs that have ended.
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = parse_state)]
+    pub(crate) state: Vec<JobState>,
+    #[command(flatten)]
+    pub(crate) show: Show,
+}
+
+impl Jobs {
+    /// Tells whether jobs that have ended are asked for.
+    pub(crate) fn wants_ended(&self) -> bool {
+        self.ended || self.state.iter().any(|state| *state != JobState::Open)
+    }
+}
+
+fn parse_limit(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|limit| *limit > 0).ok_or_else(|| "give a number of jobs, from 1".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -234,12 +305,14 @@ pub(crate) struct Job {
     pub(crate) show: Show,
 }
 
+/// The exit code says how the job ended: 0 when all its calls succeeded, 15 when some failed, 17 when it was not run to its end, 130
+/// when it was canceled, and 18 when it is not over in time. It works for any job that the grid knows.
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
     #[command(flatten)]
     pub(crate) job: WhichJob,
-    /// Seconds to wait at most.
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    /// The time to wait at most: 500ms, 5s, 2m, 1h, or 5, which is 5 seconds.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) timeout: Option<Duration>,
     /// Show progress on stderr, or do not. Default: on a terminal only.
     #[arg(long, value_name = "BOOL")]
@@ -248,12 +321,15 @@ pub(crate) struct Wait {
     pub(crate) grid: WhichGrid,
 }
 
+/// It prints one line for each call, in the order of the inputs, and follows a job that runs until it is over. It works for jobs that
+/// were given to the grid with `map --detach` or `.detach()`, as often as wanted, while the grid keeps their results. Without
+/// --keep-going, the first call that failed ends it.
 #[derive(Debug, Args)]
 pub(crate) struct Results {
     #[command(flatten)]
     pub(crate) job: WhichJob,
     #[command(flatten)]
-    pub(crate) output: OutputOptions,
+    pub(crate) output: ResultsOutput,
     /// Show progress on stderr, or do not. Default: on a terminal only.
     #[arg(long, value_name = "BOOL")]
     pub(crate) spinner: Option<bool>,
@@ -261,7 +337,8 @@ pub(crate) struct Results {
     pub(crate) grid: WhichGrid,
 }
 
-/// What calls wrote to their stdout goes to stdout, what they wrote to their stderr to stderr.
+/// What calls wrote to their stdout goes to stdout, and what they wrote to their stderr goes to stderr. It works for jobs that were
+/// given to the grid with `map --detach` or `.detach()`.
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
     #[command(flatten)]
@@ -278,15 +355,19 @@ pub(crate) struct Logs {
 
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
-    #[command(flatten)]
-    pub(crate) job: WhichJob,
+    /// The job's id, or any part of it that no other job has, such as the last eight digits that `cargo burla jobs` shows.
+    #[arg(value_name = "JOB", value_parser = parse_job, required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) job: Option<String>,
+    /// Stop every job that is open, without asking.
+    #[arg(long)]
+    pub(crate) all: bool,
     #[command(flatten)]
     pub(crate) grid: WhichGrid,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct WhichJob {
-    /// The job's id, as `cargo burla jobs` shows it, or enough of its beginning.
+    /// The job's id, or any part of it that no other job has, such as the last eight digits that `cargo burla jobs` shows.
     #[arg(value_name = "JOB", value_parser = parse_job)]
     pub(crate) id: String,
 }
@@ -298,90 +379,18 @@ pub(crate) struct WhichGrid {
     pub(crate) url: Option<String>,
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.filter(|time| !time.is_zero()).ok_or_else(|| "give seconds above 0, such as 30 or 0.5".to_owned())
-}
-
-/// The fewest digits of an id that can stand for it. Ids begin with the time, so those of one hour have more than this in common.
+/// The fewest digits of an id that can stand for it. Ids begin with the time, so jobs of one hour have more than this in common;
+/// their last digits are random.
 const JOB_DIGITS_MIN: usize = 4;
 
 fn parse_job(text: &str) -> Result<String, String> {
     let digits = text.replace('-', "").to_lowercase();
     if !(JOB_DIGITS_MIN..=32).contains(&digits.len()) || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return Err("give the 32 hexadecimal digits of its id, or at least 4 of its beginning".to_owned());
+        return Err(
+            "give the 32 hexadecimal digits of its id, or at least 4 that no other job has, such as its last 8".to_owned()
+        );
     }
     Ok(digits)
-}
-
-fn parse_variable(text: &str) -> Result<(String, String), String> {
-    let variable = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
-    variable.ok_or_else(|| "give KEY=VALUE".to_owned())
-}
-
-/// Which package, and how cargo is to build it: the flags of cargo's own commands.
-#[derive(Debug, Args)]
-pub(crate) struct What {
-    /// The package to build. Default: the one in this folder.
-    #[arg(short, long, value_name = "SPEC")]
-    package: Option<String>,
-    /// Functions are in the package's library. Default: there if it has any, else in the program.
-    #[arg(long, conflicts_with = "bin")]
-    lib: bool,
-    /// The program to build. Functions are in it, unless the package's library has some.
-    #[arg(long, value_name = "NAME")]
-    bin: Option<String>,
-    /// The package's Cargo.toml.
-    #[arg(long, value_name = "PATH")]
-    manifest_path: Option<PathBuf>,
-    /// Features to build with, separated by commas or spaces.
-    #[arg(short = 'F', long)]
-    features: Vec<String>,
-    /// Build with all features.
-    #[arg(long)]
-    all_features: bool,
-    /// Build without the default feature.
-    #[arg(long)]
-    no_default_features: bool,
-    /// Require that Cargo.lock is up to date.
-    #[arg(long)]
-    locked: bool,
-    /// Do without the network.
-    #[arg(long)]
-    offline: bool,
-    /// Print nothing but errors.
-    #[arg(short, long)]
-    quiet: bool,
-    /// Install the WebAssembly target with rustup if it is missing.
-    #[arg(long)]
-    install_target: bool,
-}
-
-impl What {
-    pub(crate) fn selection(&self) -> Selection {
-        let wanted = match (&self.bin, self.lib) {
-            (Some(name), _) => Wanted::Bin(name.clone()),
-            (None, true) => Wanted::Lib,
-            (None, false) => Wanted::Any,
-        };
-        Selection { manifest_path: self.manifest_path.clone(), package: self.package.clone(), wanted }
-    }
-
-    pub(crate) fn cargo(&self) -> Cargo {
-        let mut flags = Vec::new();
-        for features in &self.features {
-            flags.extend(["--features".to_owned(), features.clone()]);
-        }
-        let switches = [
-            (self.all_features, "--all-features"),
-            (self.no_default_features, "--no-default-features"),
-            (self.locked, "--locked"),
-            (self.offline, "--offline"),
-            (self.quiet, "--quiet"),
-        ];
-        flags.extend(switches.into_iter().filter(|(given, _)| *given).map(|(_, switch)| switch.to_owned()));
-        Cargo { flags, install_target: self.install_target }
-    }
 }
 
 #[cfg(test)]
@@ -399,12 +408,12 @@ mod tests {
     fn it_is_the_same_with_and_without_cargo() {
         for arguments in [&["cargo-burla", "burla", "new", "x"][..], &["cargo-burla", "new", "x"]] {
             let Entry::Burla(parsed) = Entry::parse_from(as_cargo_calls_it(arguments.iter().map(Into::into)));
-            assert!(matches!(parsed.command, Command::New(New { name }) if name.as_os_str() == "x"));
+            assert!(matches!(parsed.command, Command::New(New { name, .. }) if name.as_os_str() == "x"));
         }
     }
 
     #[test]
-    fn a_job_is_named_by_its_id_or_the_beginning_of_it() {
+    fn a_job_is_named_by_its_id_or_a_part_of_it() {
         assert_eq!(parse_job("ABab").unwrap(), "abab");
         let whole = "0190a5b2-7d1c-7abc-8def-0123456789ab";
         assert_eq!(parse_job(whole).unwrap(), whole.replace('-', ""));
@@ -414,10 +423,58 @@ mod tests {
     }
 
     #[test]
+    fn one_job_or_all_are_canceled() {
+        let parsed = |given: &[&str]| Entry::try_parse_from([&["cargo", "burla", "cancel"], given].concat());
+        let cancel = |given: &[&str]| match parsed(given).unwrap() {
+            Entry::Burla(Arguments { command: Command::Cancel(cancel) }) => (cancel.job, cancel.all),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(cancel(&["abcd"]), (Some("abcd".to_owned()), false));
+        assert_eq!(cancel(&["--all"]), (None, true));
+        assert!(parsed(&[]).is_err() && parsed(&["abcd", "--all"]).is_err());
+    }
+
+    #[test]
+    fn each_verb_of_a_detached_job_has_a_text_of_its_own() {
+        let command = Entry::command();
+        let burla = command.find_subcommand("burla").unwrap();
+        let help = |verb: &str| burla.find_subcommand(verb).unwrap().clone().render_long_help().to_string();
+        for (verb, own) in [("results", "{\"index\":0"), ("logs", "stderr goes to stderr"), ("wait", "exit code")] {
+            let help = help(verb);
+            assert!(help.contains(own), "{help}");
+            for foreign in ["is no input", "raw-input", "\"line\""] {
+                assert!(!help.contains(foreign), "{foreign} in {help}");
+            }
+        }
+        assert!(help("map").contains("{\"line\":1"));
+    }
+
+    #[test]
+    fn inputs_are_a_file_or_stdin() {
+        let parsed = |arguments: &[&str]| {
+            let arguments = [&["cargo", "burla", "map", "f"], arguments].concat();
+            let Entry::Burla(parsed) = Entry::try_parse_from(arguments).unwrap();
+            let Command::Map(map) = parsed.command else { panic!("not map") };
+            map
+        };
+        assert_eq!(parsed(&["--inputs", "a"]).inputs_file(), Some(Path::new("a")));
+        assert_eq!(parsed(&["--inputs", "-"]).inputs_file(), None);
+        assert_eq!(parsed(&[]).inputs_file(), None);
+        let map = parsed(&["--func-ram", "1GiB", "--disk=512MiB", "--timeout", "1h", "--url", "http://a:1"]);
+        assert_eq!((map.func_ram, map.disk, map.timeout), (Some(1.0), Some(0.5), Some(Duration::from_secs(3600))));
+        assert_eq!((map.url(), parsed(&["--url="]).url()), (Some("http://a:1"), None));
+        // Given twice, one of them would be ignored.
+        for flag in ["--func-ram=1", "--inputs=a", "--raw-input"] {
+            assert!(Entry::try_parse_from(["cargo", "burla", "map", "f", flag, flag]).is_err(), "{flag}");
+        }
+        assert_eq!(parsed(&["--env", "A=1", "--env", "B=2"]).env.len(), 2);
+    }
+
+    #[test]
     fn a_job_that_is_detached_prints_nothing_here() {
         let parsed = |flag| Entry::try_parse_from(["cargo", "burla", "map", "f", "--detach", flag]);
         assert!(parsed("--retries=3").is_ok());
-        for flag in ["--indexed", "--as-finished", "--usage"] {
+        for flag in ["--indexed", "--as-finished", "--raw-output", "--usage"] {
             assert!(parsed(flag).is_err(), "{flag}");
         }
     }

@@ -6,9 +6,10 @@ mod detached;
 mod inspect;
 mod map;
 mod new;
-mod outputs;
+pub(crate) mod outputs;
 mod run;
-mod show;
+pub(crate) mod show;
+mod test;
 mod up;
 
 use std::io::{self, Write};
@@ -25,6 +26,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::New(arguments) => new::new(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Build(arguments) => build::build(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Test(arguments) => test::test(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Map(arguments) => map::map(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Up(arguments) => up::up(&arguments).map(|()| ExitCode::SUCCESS),
@@ -36,6 +38,14 @@ pub(crate) fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::Results(arguments) => detached::results(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Logs(arguments) => detached::logs(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Cancel(arguments) => show::cancel(&arguments).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Does something with the grid that was named, if one was.
+fn on_this_grid<T>(url: Option<&str>, act: impl FnOnce(&str) -> Result<T, CommandError>) -> Result<T, CommandError> {
+    match url.filter(|url| !url.is_empty()) {
+        Some(url) => act(url),
+        None => on_a_grid(act),
     }
 }
 
@@ -60,7 +70,7 @@ fn on_a_grid<T>(act: impl FnOnce(&str) -> Result<T, CommandError>) -> Result<T, 
 }
 
 /// Tells people something. A stderr that is gone is nobody's to tell, and no reason to fail.
-fn tell(text: &str) {
+pub(crate) fn tell(text: &str) {
     tell_plainly(&format!("burla: {text}"));
 }
 

@@ -1,12 +1,17 @@
 //! Everything that `cargo burla` can fail with: what it was doing, to what, and what to do about it. Scripts tell failures apart
 //! by their exit codes, which are listed in [`exit_code`] and in `docs/cargo-burla.md`.
 
+mod call;
+
 use std::io::Write;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
 use burla::Stdout;
 use burla_types::component::InvalidComponent;
+
+pub use call::{FailedCall, Input};
 
 /// The exit codes of `cargo burla`. `run` exits with the program's own code once the program was started; 2 is for arguments that
 /// mean nothing, as everywhere.
@@ -44,6 +49,18 @@ pub enum CommandError {
     /// `cargo metadata` failed.
     #[error("cannot read the project")]
     Metadata(#[source] cargo_metadata::Error),
+    /// No manifest, so no package.
+    #[error("there is no Cargo.toml in {folder} or above it", folder = .folder.display())]
+    NoManifest {
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
+    /// A pattern, which may mean several packages.
+    #[error("`{pattern}` is a pattern, and one package is needed")]
+    PackagePattern {
+        /// The pattern.
+        pattern: String,
+    },
     /// No package of that name.
     #[error("there is no package `{name}` in this workspace: it has {}", .available.join(", "))]
     NoSuchPackage {
@@ -89,10 +106,28 @@ pub enum CommandError {
         source: std::io::Error,
     },
     /// Cargo said what is wrong.
-    #[error("cannot build {what}")]
+    #[error("cannot build {what}{}", does_not_compile(.broken))]
     BuildFailed {
         /// What was being built.
         what: String,
+        /// Packages from elsewhere that do not compile for WebAssembly.
+        broken: Vec<String>,
+    },
+    /// Two functions of one component have one name.
+    #[error("two functions are named `{name}`: {}", .places.join(" and "))]
+    TwoFunctions {
+        /// The name.
+        name: String,
+        /// The place and the signature of each.
+        places: [String; 2],
+    },
+    /// The program is for another machine.
+    #[error("cannot run {program}, which is built for another machine than this")]
+    ForeignProgram {
+        /// The program.
+        program: PathBuf,
+        /// Why not.
+        source: std::io::Error,
     },
     /// Nothing is marked as a function.
     #[error("{what} has no functions for a grid")]
@@ -143,21 +178,31 @@ pub enum CommandError {
         /// What there is.
         available: Vec<String>,
     },
-    /// A line is no input.
-    #[error("line {line} of the inputs cannot be used: {reason}")]
-    BadLine {
-        /// Its number, from 1.
-        line: u64,
+    /// A part of the inputs is no input.
+    #[error("{} of the inputs cannot be used: {reason}", lines_text(.lines))]
+    BadInput {
+        /// The numbers of its lines, from 1.
+        lines: RangeInclusive<u64>,
         /// What is wrong with it.
         reason: String,
+        /// The function takes a text, so `--raw-input` may be meant.
+        raw_input_helps: bool,
+    },
+    /// The inputs are text in an encoding that is not read.
+    #[error("{path} is {encoding}, and inputs are UTF-8: convert it, e.g. with `iconv -f {encoding} -t UTF-8`")]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// Its encoding.
+        encoding: &'static str,
     },
     /// A call failed.
-    #[error("the call of line {line} failed")]
+    #[error("{}", .call.told_of(*.input))]
     CallFailed {
-        /// The number of its input's line, from 1.
-        line: u64,
-        /// How.
-        source: Box<burla::CallError>,
+        /// Which call.
+        input: Input,
+        /// How it failed.
+        call: Box<FailedCall>,
     },
     /// An output cannot be shown as JSON.
     #[error("the output of {counted_in} {number} cannot be written as JSON: {reason}")]
@@ -176,14 +221,32 @@ pub enum CommandError {
         failed: u64,
         /// Lines.
         bad_lines: u64,
+        /// The function takes a text, so `--raw-input` may be meant.
+        raw_input_helps: bool,
     },
-    /// No job whose id begins like this, or several.
-    #[error("{}", if .available.is_empty() { format!("there is no job {wanted}") } else { format!("several jobs begin with {wanted}: {}", .available.join(", ")) })]
+    /// No job with this in its id, or several.
+    #[error("{}", if .available.is_empty() { format!("no job {wanted} on the grid at {url}") } else { format!("several jobs have {wanted} in their ids: {}", .available.join(", ")) })]
     WhichJob {
         /// What was asked for.
         wanted: String,
         /// What there is.
         available: Vec<String>,
+        /// The grid that was asked.
+        url: String,
+    },
+    /// The grid does not know the job.
+    #[error("no job {job} on the grid at {url}")]
+    NoJob {
+        /// The job.
+        job: burla::JobId,
+        /// The grid that was asked.
+        url: String,
+    },
+    /// All jobs were to be canceled, and none is open.
+    #[error("no job is open on the grid at {url}")]
+    NoOpenJob {
+        /// The grid that was asked.
+        url: String,
     },
     /// Calls of a job failed, whose results were not asked for.
     #[error("job {job} is over, and {failed} of its {of} calls failed")]
@@ -220,9 +283,12 @@ impl CommandError {
     /// The code to exit with; see [`exit_code`].
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::NoManifest { .. } | Self::PackagePattern { .. } => exit_code::NO_SUCH_TARGET,
             Self::NoSuchPackage { .. } | Self::WhichPackage { .. } | Self::NoSuchTarget { .. } | Self::WhichBin { .. } => {
                 exit_code::NO_SUCH_TARGET
             }
+            Self::TwoFunctions { .. } => exit_code::UNUSABLE_COMPONENT,
+            Self::ForeignProgram { .. } => exit_code::OTHER,
             Self::WasmTargetMissing | Self::InstallTarget(_) => exit_code::WASM_TARGET_MISSING,
             Self::BuildFailed { .. } => exit_code::BUILD_FAILED,
             Self::NoFunctions { .. } | Self::ImportsNotOffered { .. } | Self::InvalidComponent { .. } => {
@@ -231,9 +297,9 @@ impl CommandError {
             Self::Grid(_) => exit_code::GRID_FAILED,
             Self::WhichFunction { .. } => exit_code::NO_SUCH_TARGET,
             Self::CallFailed { .. } | Self::CallsFailed { .. } => exit_code::CALLS_FAILED,
-            Self::WhichJob { .. } => exit_code::JOB_FAILED,
+            Self::WhichJob { .. } | Self::NoJob { .. } | Self::NoOpenJob { .. } => exit_code::JOB_FAILED,
             Self::TimedOut { .. } => exit_code::TIMED_OUT,
-            Self::BadLine { .. } => exit_code::BAD_INPUT,
+            Self::BadInput { .. } | Self::Encoding { .. } => exit_code::BAD_INPUT,
             Self::SomeFailed { failed: 0, .. } => exit_code::BAD_INPUT,
             Self::SomeFailed { .. } => exit_code::CALLS_FAILED,
             Self::Job(error) => match error {
@@ -256,16 +322,37 @@ impl CommandError {
     /// What to do about it, where that is not plain.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::BadInput { raw_input_helps: true, .. } | Self::SomeFailed { raw_input_helps: true, bad_lines: 1.., .. } => {
+                Some("if each line is a text, pass `--raw-input`; in JSON, a text has double quotes")
+            }
             Self::WhichPackage { .. } => Some("name one with `-p`"),
-            Self::WhichJob { available, .. } if available.is_empty() => Some("`cargo burla jobs --ended` shows those there are"),
+            Self::NoJob { .. } => Some("`cargo burla jobs --ended` shows those it knows; name another grid with `--url`"),
+            Self::WhichJob { available, .. } if available.is_empty() => {
+                Some("`cargo burla jobs --ended` shows those it knows; name another grid with `--url`")
+            }
             Self::WhichJob { .. } => Some("give more of its id"),
             Self::CallsFailed { .. } => {
                 Some("where it was detached, `cargo burla results JOB --keep-going` shows how each ended")
             }
             Self::WhichBin { .. } => Some("name one with `--bin`, or set `default-run` in Cargo.toml"),
+            Self::NoManifest { .. } => Some(
+                "go to the folder of a project, name its Cargo.toml with `--manifest-path`, or make a project with \
+                 `cargo burla new NAME`; `map` also takes the file of a component",
+            ),
+            Self::PackagePattern { .. } => Some("name the package with `-p NAME`"),
+            Self::BuildFailed { broken, .. } if !broken.is_empty() => Some(
+                "put what only the program needs under `[target.'cfg(not(target_family = \"wasm\"))'.dependencies]` in Cargo.toml, \
+                 and functions into the package's library",
+            ),
+            Self::TwoFunctions { .. } => Some("rename one of them, or put it into a module"),
+            Self::ForeignProgram { .. } => Some(
+                "`--target` or cargo's setting `build.target` chose that machine; give `--target` with the target of this one, \
+                 which `rustc -vV` shows as `host`",
+            ),
             Self::WasmTargetMissing => {
-                Some("run `rustup target add wasm32-wasip2`, or pass `--install-target` and it is done for you")
+                Some("run `rustup target add wasm32-wasip2`, or install the target the way your Rust was installed")
             }
+            Self::InstallTarget(_) => Some("rustup says why; once that is mended, run `rustup target add wasm32-wasip2`"),
             Self::NoFunctions { .. } => Some("mark a `fn` with `#[burla::function]`"),
             Self::ImportsNotOffered { .. } => Some(
                 "a dependency uses an interface that functions cannot have; `cargo tree --target wasm32-wasip2` shows which there are",
@@ -288,7 +375,13 @@ impl CommandError {
     fn notice(&self) -> String {
         // As in `story`.
         let told: &dyn std::error::Error = if let Self::Job(error) = self { error } else { self };
-        tame(&format!("burla: {}\n", burla_types::with_causes(told)))
+        let causes = self.call_causes().iter().map(|cause| format!(": {cause}")).collect::<String>();
+        tame(&format!("burla: {}{causes}\n", burla_types::with_causes(told)))
+    }
+
+    /// What caused the error of a call that failed, nearest first.
+    fn call_causes(&self) -> &[String] {
+        if let Self::CallFailed { call, .. } = self { &call.causes } else { &[] }
     }
 
     fn story(&self) -> String {
@@ -299,11 +392,28 @@ impl CommandError {
         for cause in causes.skip(repeats) {
             story += &format!("  caused by: {cause}\n");
         }
+        for cause in self.call_causes() {
+            story += &format!("  caused by: {cause}\n");
+        }
+        if let Self::CallFailed { call, .. } = self {
+            story += &call.backtrace_lines();
+        }
         if let Some(hint) = self.hint() {
             story += &format!("  hint: {hint}\n");
         }
         tame(&story)
     }
+}
+
+fn lines_text(lines: &RangeInclusive<u64>) -> String {
+    let (first, last) = (lines.start(), lines.end());
+    if first == last { format!("line {first}") } else { format!("lines {first} to {last}") }
+}
+
+fn does_not_compile(packages: &[String]) -> String {
+    let packages: Vec<_> = packages.iter().map(|package| format!("`{package}`")).collect();
+    let verb = if packages.len() == 1 { "does" } else { "do" };
+    if packages.is_empty() { String::new() } else { format!(": {} {verb} not compile for it", packages.join(", ")) }
 }
 
 fn some_failed(failed: u64, bad_lines: u64) -> String {
@@ -331,13 +441,42 @@ mod tests {
         for (failed, bad_lines, told) in
             [(1, 0, "1 call failed"), (0, 2, "2 lines could not be used"), (2, 1, "2 calls failed and 1 line could not be used")]
         {
-            assert_eq!(CommandError::SomeFailed { failed, bad_lines }.to_string(), told);
+            assert_eq!(CommandError::SomeFailed { failed, bad_lines, raw_input_helps: false }.to_string(), told);
         }
         let error = CommandError::Job(burla::Error::NoGrid);
         assert_eq!(error.notice(), format!("burla: {}\n", burla::Error::NoGrid), "once");
         let error = CommandError::WhichBin { package: "a".to_owned(), available: vec!["\x07".to_owned()] };
         let hint = "name one with `--bin`, or set `default-run` in Cargo.toml";
         assert_eq!(error.story(), format!("error: package `a` has several programs: ␇\n  hint: {hint}\n"));
+    }
+
+    #[test]
+    fn a_failed_call_is_told_by_its_input_with_causes_and_backtrace() {
+        let call = FailedCall {
+            kind: burla::CallErrorKind::Panicked,
+            message: "five".to_owned(),
+            location: Some("src/main.rs:7:5".to_owned()),
+            causes: vec!["too many\x07".to_owned()],
+            backtrace: vec!["app::inner".to_owned(), "app::outer".to_owned()],
+        };
+        let error = |input| CommandError::CallFailed { input, call: Box::new(call.clone()) };
+        let told = "the call of line 2210 panicked at src/main.rs:7:5: five";
+        let causes = "  caused by: too many␇\n  backtrace of the call:\n     0: app::inner\n     1: app::outer\n";
+        assert_eq!(error(Input::Line(2210)).story(), format!("error: {told}\n{causes}"));
+        assert_eq!(error(Input::Line(2210)).notice(), format!("burla: {told}: too many␇\n"));
+        assert_eq!(error(Input::Index(7)).to_string(), "call 7 panicked at src/main.rs:7:5: five");
+        assert_eq!(error(Input::Index(7)).exit_code(), exit_code::CALLS_FAILED);
+    }
+
+    #[test]
+    fn a_bad_input_is_told_by_its_lines() {
+        let error = |lines, raw_input_helps| CommandError::BadInput { lines, reason: "no".to_owned(), raw_input_helps };
+        assert_eq!(error(2..=2, false).story(), "error: line 2 of the inputs cannot be used: no\n");
+        assert!(error(2..=4, true).story().starts_with("error: lines 2 to 4 of the inputs cannot be used: no\n  hint: "));
+        assert!(error(2..=2, true).story().contains("--raw-input"));
+        let encoding = CommandError::Encoding { path: "a.json".into(), encoding: "UTF-16" };
+        assert!(encoding.to_string().contains("`iconv -f UTF-16 -t UTF-8`"), "{encoding}");
+        assert_eq!((encoding.exit_code(), error(2..=2, false).exit_code()), (exit_code::BAD_INPUT, exit_code::BAD_INPUT));
     }
 
     #[test]
@@ -349,6 +488,19 @@ mod tests {
     }
 
     #[test]
+    fn a_dependency_that_does_not_compile_has_a_hint() {
+        let failed = |broken: &[&str]| CommandError::BuildFailed {
+            what: "the program `a` for WebAssembly".to_owned(),
+            broken: broken.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let story = failed(&["tokio"]).story();
+        assert!(story.starts_with("error: cannot build the program `a` for WebAssembly: `tokio` does not compile for it\n"), "{story}");
+        assert!(story.contains("[target.'cfg(not(target_family = \"wasm\"))'.dependencies]"), "{story}");
+        assert!(failed(&["mio", "tokio"]).to_string().ends_with(": `mio`, `tokio` do not compile for it"));
+        assert_eq!(failed(&[]).story(), "error: cannot build the program `a` for WebAssembly\n");
+    }
+
+    #[test]
     fn each_way_in_which_a_job_ends_has_its_code() {
         let job = burla::JobId::from_bytes([0xab; 16]);
         let failed = burla::Error::JobFailed { job, reason: "its disk\x1b is full".to_owned() };
@@ -356,7 +508,11 @@ mod tests {
         let errors = [
             (CommandError::CallsFailed { job, failed: 2, of: 5 }, exit_code::CALLS_FAILED),
             (CommandError::TimedOut { job, seconds: 0.5 }, exit_code::TIMED_OUT),
-            (CommandError::WhichJob { wanted: "abab".to_owned(), available: Vec::new() }, exit_code::JOB_FAILED),
+            (
+                CommandError::WhichJob { wanted: "abab".to_owned(), available: Vec::new(), url: "http://a:1".to_owned() },
+                exit_code::JOB_FAILED,
+            ),
+            (CommandError::NoOpenJob { url: "http://a:1".to_owned() }, exit_code::JOB_FAILED),
             (CommandError::Job(failed), exit_code::JOB_FAILED),
             (CommandError::Job(canceled), exit_code::CANCELED),
             (CommandError::Job(burla::Error::ResultsExpired { job }), exit_code::JOB_FAILED),
@@ -365,7 +521,7 @@ mod tests {
             assert_eq!(error.exit_code(), *code, "{error}");
         }
         let id = "ab".repeat(16);
-        assert_eq!(errors[3].0.story(), format!("error: job {id} failed: its disk␛ is full\n"));
+        assert_eq!(errors[4].0.story(), format!("error: job {id} failed: its disk␛ is full\n"));
         assert_eq!(errors[1].0.story(), format!("error: job {id} is not over after 0.5 s\n"));
     }
 }

@@ -1,44 +1,27 @@
 //! The packager: a package's functions become a component that a node can run.
 //!
-//! The component is the library as a `cdylib` where functions are in the library, and the program itself otherwise; either way
-//! rustc's wasm32-wasip2 target makes a component of it, and the guest SDK inside exports the handler. The program's `main` comes
-//! along and is never called.
+//! The component is the library as a `cdylib` where functions are in the library alone, and the program itself otherwise, which
+//! holds those of the library, too; either way rustc's wasm32-wasip2 target makes a component of it, and the guest SDK inside
+//! exports the handler. The program's `main` comes along and is never called.
 
-use std::io::{BufReader, Write};
+mod cargo;
+mod marked;
+mod profile;
+mod sources;
+mod target;
+
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
-use burla_types::Digest;
 use burla_types::component::Description;
-use cargo_metadata::{Message, TargetKind};
+use burla_types::{Digest, FunctionInfo};
 
 use crate::error::CommandError;
-use crate::project::{Cargo, Project, Wanted};
+use crate::project::{Cargo, Program, Project, Wanted};
 
-/// What components are built for.
-const WASM_TARGET: &str = "wasm32-wasip2";
-
-/// The profile that components are built with. A workspace that has one of this name decides for itself.
-const PROFILE: &str = "burla-component";
-
-/// What the profile is where the workspace has none: optimised as one piece, and with the names of functions, which backtraces
-/// are made of. They cost 20 KB; line numbers would cost two megabytes. A call costs more under fuel than in native code, so it
-/// pays to see all that can be inlined, std included: `docs/decisions/011-close-to-native.md`.
-const PROFILE_SETTINGS: &[&str] = &[
-    r#"profile.burla-component.inherits="release""#,
-    r#"profile.burla-component.strip="debuginfo""#,
-    r#"profile.burla-component.lto="fat""#,
-    "profile.burla-component.codegen-units=1",
-];
-
-/// Every node has SIMD, and back edges and calls are dear there, since each counts fuel. So loops are unrolled up to 150
-/// instructions, as for most other targets, where LLVM stops at 30 for WebAssembly, and functions are inlined twice as far as
-/// usual. Both are bounds of LLVM's own, not orders: forced unrolling need not end. Cargo adds this to the flags of the user's own
-/// configuration, and leaves it out where `RUSTFLAGS` is set. Figures: `docs/decisions/011-close-to-native.md`.
-const RUSTFLAGS: &str = concat!(
-    r#"target.wasm32-wasip2.rustflags=["-Ctarget-feature=+simd128","#,
-    r#""-Cllvm-args=-unroll-partial-threshold=150","-Cllvm-args=-inline-threshold=500"]"#,
-);
+pub(crate) use cargo::{build_program, test};
+pub(crate) use target::ensure as ensure_wasm_target;
 
 /// A component on disk, and what is in it.
 #[derive(Clone, Debug)]
@@ -68,152 +51,138 @@ impl Packaged {
         }
         Ok(Self { path: path.to_owned(), digest: Digest::of(&bytes), size_bytes: bytes.len(), description })
     }
+
+    /// Refuses a component two of whose functions have one name: nobody could say which is called.
+    fn with_one_function_of_each_name(self) -> Result<Self, CommandError> {
+        // They are sorted by name.
+        let pair = self.description.functions.windows(2).find(|pair| pair[0].name == pair[1].name);
+        let Some([one, other]) = pair else { return Ok(self) };
+        let place = |function: &FunctionInfo| format!("{}{}", function.place, function.signature);
+        Err(CommandError::TwoFunctions { name: one.name.to_string(), places: [place(one), place(other)] })
+    }
+
+    /// Copies the component to a file of the user's choice.
+    pub(crate) fn copy_to(&self, path: &Path) -> Result<(), CommandError> {
+        copy(&self.path, path).map_err(|source| CommandError::File { act: "write", path: path.to_owned(), source })
+    }
 }
 
-/// Builds the package's functions into `target/burla/NAME.wasm`, named after the program, or after the package if they are in its
-/// library.
+/// Builds the package's functions into `target/burla/NAME.wasm`, named after the program or the library that they are in.
 pub fn package(project: &Project, cargo: &Cargo) -> Result<Packaged, CommandError> {
     ensure_wasm_target(project, cargo)?;
     let name = project.package.name.to_string();
-    if project.wanted == Wanted::Lib && !project.has_lib() {
-        return Err(CommandError::NoSuchTarget { package: name, wanted: "library".to_owned() });
+    let lib = project.lib().map(|lib| Part { project, program: None, crate_name: &lib.name });
+    if project.wanted == Wanted::Lib {
+        return build(lib.ok_or(CommandError::NoSuchTarget { package: name, wanted: "library".to_owned() })?, cargo);
     }
-    if project.has_lib() {
-        match build(project, cargo, &Part::Lib) {
-            // Functions may be in the program, beside a library that has none.
-            Err(CommandError::NoFunctions { .. }) if project.wanted != Wanted::Lib && project.bin()?.is_some() => {}
-            packaged => return packaged,
+    let program = project
+        .program()
+        .map(|program| program.map(|program| Part { project, program: Some(program), crate_name: &program.target.name }));
+    let Some(lib) = lib else {
+        let missing = CommandError::NoSuchTarget { package: name, wanted: "library and no program".to_owned() };
+        return build(program?.ok_or(missing)?, cargo);
+    };
+    // Building the program for WebAssembly may fail for what it does not share with the functions, so it is tried only where it
+    // seems to have functions.
+    if let Ok(Some(program)) = &program
+        && program.has_marks()
+    {
+        return match build(*program, cargo) {
+            Err(CommandError::NoFunctions { .. }) => build(lib, cargo),
+            packaged => packaged,
+        };
+    }
+    match build(lib, cargo) {
+        Err(CommandError::NoFunctions { what }) => match program? {
+            Some(program) => build(program, cargo),
+            None => Err(CommandError::NoFunctions { what }),
+        },
+        packaged => packaged,
+    }
+}
+
+/// What of a package is built: its program, or its library.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    project: &'a Project,
+    program: Option<Program<'a>>,
+    crate_name: &'a str,
+}
+
+impl Part<'_> {
+    fn what(&self) -> String {
+        let package = &self.project.package.name;
+        match &self.program {
+            Some(program) => format!("the program `{}` of package `{package}`", program.name()),
+            None => format!("the library of package `{package}`"),
         }
     }
-    match project.bin()? {
-        Some(bin) => build(project, cargo, &Part::Bin(bin)),
-        None => Err(CommandError::NoSuchTarget { package: name, wanted: "library and no program".to_owned() }),
+
+    /// Whether something in its source looks like a marked function.
+    fn has_marks(&self) -> bool {
+        self.program.is_some_and(|program| marked::has_marks(program.target.src_path.as_std_path()))
+    }
+
+    /// The name of its component, spelled as the package is where both are the same but for hyphens, as cargo spells programs.
+    fn component_name(&self) -> &str {
+        let package = self.project.package.name.as_str();
+        let is_package = package.replace('-', "_") == self.crate_name.replace('-', "_");
+        if is_package { package } else { self.crate_name }
     }
 }
 
-/// What of a package is built.
-enum Part {
-    Lib,
-    Bin(String),
-}
-
-fn build(project: &Project, cargo: &Cargo, part: &Part) -> Result<Packaged, CommandError> {
-    let package = project.package.name.to_string();
-    let (what, name) = match part {
-        Part::Lib => (format!("the library of package `{package}`"), package),
-        Part::Bin(bin) => (format!("the program `{bin}` of package `{package}`"), bin.clone()),
-    };
-    let mut command = cargo_command(project, cargo, "rustc");
-    command.args(["--target", WASM_TARGET, "--profile", PROFILE, "--config", RUSTFLAGS]);
-    if !has_own_profile(project) {
-        command.args(PROFILE_SETTINGS.iter().flat_map(|setting| ["--config", setting]));
-    }
-    match part {
-        Part::Lib => command.args(["--lib", "--crate-type", "cdylib"]),
-        Part::Bin(bin) => command.args(["--bin", bin]),
-    };
-    let built = run_cargo(command, &format!("{what} for WebAssembly"), |artifact| {
-        let is_lib = !artifact.target.kind.contains(&TargetKind::Bin);
-        let is_ours = artifact.package_id == project.package.id && is_lib == matches!(part, Part::Lib);
-        artifact
-            .filenames
-            .iter()
-            .find(|file| is_ours && file.extension() == Some("wasm"))
-            .map(|file| file.clone().into_std_path_buf())
-    })?;
+fn build(part: Part<'_>, cargo: &Cargo) -> Result<Packaged, CommandError> {
+    let project = part.project;
+    let started = SystemTime::now();
+    let built = cargo::build_component(&part, cargo)?;
     // Checked before it is put where programs look for it, so that what is there can always be run.
-    let packaged = Packaged::read(&built).map_err(|error| match error {
-        CommandError::NoFunctions { .. } => CommandError::NoFunctions { what },
+    let packaged = Packaged::read(&built.component).map_err(|error| match error {
+        CommandError::NoFunctions { .. } => CommandError::NoFunctions { what: part.what() },
         other => other,
     })?;
-    let path = project.components.join(format!("{name}.wasm"));
-    copy(&built, &path).map_err(|source| CommandError::File { act: "write", path: path.clone(), source })?;
+    let packaged = packaged.with_one_function_of_each_name()?;
+    let sources = sources::record(project, &built, packaged.digest, started)?;
+    let file_name = format!("{}.wasm", part.component_name());
+    let path = project.components.join(&file_name);
+    put(&built.component, &sources, &path)?;
+    if project.build_dir != project.target_dir {
+        // Tests are there, and look for it above their own folder.
+        put(&built.component, &sources, &project.build_dir.join("burla").join(&file_name))?;
+    }
     Ok(Packaged { path, ..packaged })
 }
 
-/// Builds the program for this machine, and returns where it is.
-pub(crate) fn build_program(project: &Project, cargo: &Cargo, bin: &str, release: bool) -> Result<PathBuf, CommandError> {
-    let mut command = cargo_command(project, cargo, "build");
-    command.args(["--bin", bin]);
-    if release {
-        command.arg("--release");
-    }
-    let what = format!("the program `{bin}` of package `{}`", project.package.name);
-    run_cargo(command, &what, |artifact| {
-        let is_ours = artifact.package_id == project.package.id && artifact.target.name == bin && artifact.target.is_bin();
-        artifact.executable.as_ref().filter(|_| is_ours).map(|path| path.clone().into_std_path_buf())
-    })
+/// Puts a component where programs look for it, with the list of its sources.
+fn put(built: &Path, sources: &sources::Record, path: &Path) -> Result<(), CommandError> {
+    remove_other_spellings(path);
+    let put = sources.write_beside(path).and_then(|()| copy(built, path));
+    put.map_err(|source| CommandError::File { act: "write", path: path.to_owned(), source })
 }
 
-fn cargo_command(project: &Project, cargo: &Cargo, verb: &str) -> Command {
-    // Cargo tells its subcommands which cargo it is, so that `cargo +toolchain burla` stays with that toolchain.
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .arg(verb)
-        .arg("--manifest-path")
-        .arg(project.package.manifest_path.as_std_path())
-        .args(["--package", &project.package.name, "--message-format", "json-render-diagnostics"])
-        .args(&cargo.flags);
-    command
-}
-
-/// Runs cargo, whose progress and errors the user sees as always, and picks the file that is wanted out of what it built.
-fn run_cargo(
-    mut command: Command,
-    what: &str,
-    mut pick: impl FnMut(&cargo_metadata::Artifact) -> Option<PathBuf>,
-) -> Result<PathBuf, CommandError> {
-    let start = |source| CommandError::Start { program: "cargo".to_owned(), source };
-    let mut cargo = command.stdout(Stdio::piped()).spawn().map_err(start)?;
-    let mut picked = None;
-    if let Some(stdout) = cargo.stdout.take() {
-        for message in Message::parse_stream(BufReader::new(stdout)).map_while(Result::ok) {
-            if let Message::CompilerArtifact(artifact) = message {
-                picked = pick(&artifact).or(picked);
-            }
-        }
+/// Removes what was named by another rule, or after a program that was renamed so: one crate has one component.
+fn remove_other_spellings(path: &Path) {
+    let spelling = |path: &Path| path.file_name().and_then(|name| name.to_str()).map(|name| name.replace('-', "_"));
+    let files = path.parent().and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+    for other in files.map(|entry| entry.path()).filter(|other| other != path && spelling(other) == spelling(path)) {
+        // One that cannot be removed is found to be stale when it is used.
+        let _ = std::fs::remove_file(other);
     }
-    let status = cargo.wait().map_err(start)?;
-    picked.filter(|_| status.success()).ok_or_else(|| CommandError::BuildFailed { what: what.to_owned() })
-}
-
-fn has_own_profile(project: &Project) -> bool {
-    let manifest = std::fs::read_to_string(project.workspace_root.join("Cargo.toml")).unwrap_or_default();
-    let section = format!("[profile.{PROFILE}]");
-    manifest.lines().any(|line| line.trim() == section)
-}
-
-/// Asks rustc, not rustup, whether it has the target: Rust may have been installed in other ways.
-fn ensure_wasm_target(project: &Project, cargo: &Cargo) -> Result<(), CommandError> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(&rustc)
-        .args(["--print", "target-libdir", "--target", WASM_TARGET])
-        // A `rust-toolchain.toml` of the project counts.
-        .current_dir(&project.workspace_root)
-        .output()
-        .map_err(|source| CommandError::Start { program: rustc.to_string_lossy().into_owned(), source })?;
-    let libraries = String::from_utf8_lossy(&output.stdout);
-    if output.status.success() && Path::new(libraries.trim()).is_dir() {
-        return Ok(());
-    }
-    if !cargo.install_target {
-        return Err(CommandError::WasmTargetMissing);
-    }
-    let status = Command::new("rustup")
-        .args(["target", "add", WASM_TARGET])
-        .current_dir(&project.workspace_root)
-        .status()
-        .map_err(|source| CommandError::Start { program: "rustup".to_owned(), source })?;
-    if status.success() { Ok(()) } else { Err(CommandError::InstallTarget(status)) }
 }
 
 /// Copies whole or not at all: a running program may be reading the file.
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    let folder = to.parent().unwrap_or(Path::new("."));
+    write_whole(to, &std::fs::read(from)?)
+}
+
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let mut file =
         tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644)).tempfile_in(folder)?;
-    file.write_all(&std::fs::read(from)?)?;
-    file.persist(to)?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,10 @@
 //! Finds out, from cargo, which package is meant and what is in it.
 
+mod member;
+
 use std::path::{Path, PathBuf};
 
-use cargo_metadata::{Metadata, MetadataCommand, Package, TargetKind};
+use cargo_metadata::{Metadata, MetadataCommand, Package, Target, TargetKind};
 
 use crate::error::CommandError;
 
@@ -13,8 +15,14 @@ pub struct Selection {
     pub manifest_path: Option<PathBuf>,
     /// `--package`.
     pub package: Option<String>,
-    /// `--lib`, `--bin`, or neither.
+    /// `--lib`, `--bin`, `--example`, or none of them.
     pub wanted: Wanted,
+    /// Whether the package must have a program. Those without one are left out where several packages could be meant.
+    pub needs_program: bool,
+    /// `--target-dir`.
+    pub target_dir: Option<PathBuf>,
+    /// Other flags of cargo that decide what it reads, such as `--config` and `--offline`.
+    pub flags: Vec<String>,
 }
 
 /// What of a package is meant.
@@ -27,6 +35,8 @@ pub enum Wanted {
     Lib,
     /// The program of this name.
     Bin(String),
+    /// The example of this name.
+    Example(String),
 }
 
 /// How cargo is to build.
@@ -34,8 +44,14 @@ pub enum Wanted {
 pub struct Cargo {
     /// Flags that go to cargo as they are.
     pub flags: Vec<String>,
-    /// Whether to install the WebAssembly target when it is missing.
+    /// Flags for the program alone, such as `--release`.
+    pub program_flags: Vec<String>,
+    /// The profile of the component, where it is not the usual one.
+    pub component_profile: Option<String>,
+    /// Whether rustup may add the WebAssembly target when it is missing.
     pub install_target: bool,
+    /// `--quiet`: print nothing but errors.
+    pub quiet: bool,
 }
 
 /// A package, as cargo knows it.
@@ -44,83 +60,109 @@ pub struct Project {
     pub(crate) package: Package,
     pub(crate) wanted: Wanted,
     pub(crate) workspace_root: PathBuf,
+    /// Where cargo puts what it builds.
+    pub(crate) target_dir: PathBuf,
+    /// Where cargo puts what it builds on the way, tests included. Mostly the same folder.
+    pub(crate) build_dir: PathBuf,
     /// Where components go: `burla/` in the target directory.
     pub(crate) components: PathBuf,
+}
+
+/// A program of a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Program<'a> {
+    pub(crate) target: &'a Target,
 }
 
 impl Project {
     /// Finds the package that is meant.
     pub fn find(selection: &Selection) -> Result<Self, CommandError> {
+        let here = std::env::current_dir().unwrap_or_default();
+        let manifest = manifest(&here, selection.manifest_path.as_deref())?;
         let mut command = MetadataCommand::new();
-        command.no_deps();
-        if let Some(path) = &selection.manifest_path {
-            command.manifest_path(path);
+        command.no_deps().manifest_path(&manifest).other_options(selection.flags.clone());
+        if let Some(folder) = &selection.target_dir {
+            // `cargo metadata` has no `--target-dir`.
+            command.env("CARGO_TARGET_DIR", here.join(folder));
         }
         let metadata = command.exec().map_err(CommandError::Metadata)?;
-        let package = match &selection.package {
-            Some(name) => package_of_name(&metadata, name)?,
-            None => package_here(&metadata, selection.manifest_path.as_deref())?,
-        };
-        let package = package.clone();
-        Ok(Self {
-            package,
-            wanted: selection.wanted.clone(),
-            workspace_root: metadata.workspace_root.into_std_path_buf(),
-            components: metadata.target_directory.join("burla").into_std_path_buf(),
-        })
+        let package = member::choose(&metadata, &manifest, selection)?.clone();
+        Ok(Self::new(package, selection.wanted.clone(), metadata))
     }
 
-    /// Whether the package has a library that functions could be in.
-    pub(crate) fn has_lib(&self) -> bool {
+    fn new(package: Package, wanted: Wanted, metadata: Metadata) -> Self {
+        let target_dir = metadata.target_directory.into_std_path_buf();
+        Self {
+            package,
+            wanted,
+            workspace_root: metadata.workspace_root.into_std_path_buf(),
+            build_dir: metadata.build_directory.map_or_else(|| target_dir.clone(), Into::into),
+            components: target_dir.join("burla"),
+            target_dir,
+        }
+    }
+
+    /// The library that functions could be in.
+    pub(crate) fn lib(&self) -> Option<&Target> {
         // Not a proc-macro, which is a library of another kind.
         let kinds = [TargetKind::Lib, TargetKind::RLib, TargetKind::CDyLib, TargetKind::DyLib, TargetKind::StaticLib];
-        self.package.targets.iter().any(|target| target.kind.iter().any(|kind| kinds.contains(kind)))
+        self.package.targets.iter().find(|target| target.kind.iter().any(|kind| kinds.contains(kind)))
     }
 
     /// The program that is meant: the one asked for, the default one, or the only one. `None` where the package has no program.
-    pub(crate) fn bin(&self) -> Result<Option<String>, CommandError> {
-        let package = self.package.name.to_string();
-        let bins: Vec<String> =
-            self.package.targets.iter().filter(|target| target.is_bin()).map(|target| target.name.clone()).collect();
-        if let Wanted::Bin(name) = &self.wanted {
-            return if bins.contains(name) {
-                Ok(Some(name.clone()))
-            } else {
-                Err(CommandError::NoSuchTarget { package, wanted: format!("program `{name}`: it has {}", list(&bins)) })
-            };
+    pub(crate) fn program(&self) -> Result<Option<Program<'_>>, CommandError> {
+        match &self.wanted {
+            Wanted::Bin(name) => return self.named(name, "program", Target::is_bin).map(Some),
+            Wanted::Example(name) => return self.named(name, "example", Target::is_example).map(Some),
+            Wanted::Any | Wanted::Lib => {}
         }
-        match (&self.package.default_run, bins.as_slice()) {
-            (Some(name), _) => Ok(Some(name.clone())),
-            (None, []) => Ok(None),
-            (None, [name]) => Ok(Some(name.clone())),
-            (None, _) => Err(CommandError::WhichBin { package, available: bins }),
+        if let Some(name) = &self.package.default_run {
+            return self.named(name, "program", Target::is_bin).map(Some);
         }
+        let bins: Vec<_> = self.package.targets.iter().filter(|target| target.is_bin()).collect();
+        match bins.as_slice() {
+            [] => Ok(None),
+            [target] => Ok(Some(Program { target })),
+            bins => Err(CommandError::WhichBin {
+                package: self.package.name.to_string(),
+                available: bins.iter().map(|target| target.name.clone()).collect(),
+            }),
+        }
+    }
+
+    fn named(&self, name: &str, kind: &str, is_kind: fn(&Target) -> bool) -> Result<Program<'_>, CommandError> {
+        let targets = || self.package.targets.iter().filter(|target| is_kind(target));
+        let found = targets().find(|target| target.name == name).map(|target| Program { target });
+        found.ok_or_else(|| {
+            let names: Vec<_> = targets().map(|target| target.name.clone()).collect();
+            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let package = self.package.name.to_string();
+            CommandError::NoSuchTarget { package, wanted: format!("{kind} `{name}`: it has {names}") }
+        })
     }
 }
 
-fn package_of_name<'a>(metadata: &'a Metadata, name: &str) -> Result<&'a Package, CommandError> {
-    let members = metadata.workspace_packages();
-    let found = members.iter().find(|package| package.name == name);
-    found.copied().ok_or_else(|| CommandError::NoSuchPackage { name: name.to_owned(), available: names(&members) })
-}
+impl Program<'_> {
+    /// The flag that chooses it, before its name.
+    pub(crate) fn flag(self) -> &'static str {
+        if self.target.is_example() { "--example" } else { "--bin" }
+    }
 
-/// The package whose manifest was given, or is the nearest above this folder; in a workspace's own folder, its only member.
-fn package_here<'a>(metadata: &'a Metadata, manifest_path: Option<&Path>) -> Result<&'a Package, CommandError> {
-    let here = std::env::current_dir().unwrap_or_default();
-    let nearest = || here.ancestors().map(|folder| folder.join("Cargo.toml")).find(|manifest| manifest.is_file());
-    let manifest = manifest_path.map(|path| here.join(path)).or_else(nearest).and_then(|path| path.canonicalize().ok());
-    let members = metadata.workspace_packages();
-    let is_here = |package: &&&Package| package.manifest_path.as_std_path().canonicalize().ok() == manifest;
-    match (members.iter().find(is_here), members.as_slice()) {
-        (Some(package), _) | (None, [package]) => Ok(package),
-        (None, members) => Err(CommandError::WhichPackage { available: names(members) }),
+    pub(crate) fn name(&self) -> &str {
+        &self.target.name
     }
 }
 
-fn names(packages: &[&Package]) -> Vec<String> {
-    packages.iter().map(|package| package.name.to_string()).collect()
+/// The manifest that was given, or the nearest above this folder, which is cargo's rule.
+fn manifest(here: &Path, given: Option<&Path>) -> Result<PathBuf, CommandError> {
+    let missing = || CommandError::NoManifest { folder: given.map_or_else(|| here.to_owned(), Path::to_owned) };
+    let found = match given {
+        // A folder is cargo's to refuse.
+        Some(path) => Some(here.join(path)).filter(|path| path.exists()),
+        None => here.ancestors().map(|folder| folder.join("Cargo.toml")).find(|manifest| manifest.is_file()),
+    };
+    found.ok_or_else(missing)
 }
 
-fn list(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
+#[cfg(test)]
+mod tests;

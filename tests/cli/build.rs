@@ -2,14 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use burla_tests::{binary, root};
+use burla_tests::{binary, output, root};
 use serde_json::Value;
 
 use super::{assert_exit, cargo_burla, cargo_burla_in, command, stderr, stdout};
 
 #[test]
 fn a_library_with_hyphens_in_its_name_is_packaged() {
-    let built = cargo_burla(&["build", "-p", "async-main", "--quiet"]);
+    let built = cargo_burla(&["build", "-p", "async-main"]);
     assert_exit(&built, 0);
     let text = stdout(&built);
     assert!(text.contains("target/burla/async-main.wasm"), "{text}");
@@ -28,6 +28,10 @@ fn a_library_with_hyphens_in_its_name_is_packaged() {
     assert_eq!(json["functions"][0]["name"], "async_main::multiplies");
     assert_eq!(json["size_bytes"], std::fs::metadata(&component).unwrap().len());
     assert!(text.contains(json["digest"].as_str().unwrap()));
+
+    let quiet = cargo_burla(&["build", "-p", "async-main", "--quiet"]);
+    assert_exit(&quiet, 0);
+    assert_eq!((stdout(&quiet), stderr(&quiet)), (String::new(), String::new()), "nothing but errors");
 }
 
 #[test]
@@ -55,6 +59,14 @@ fn wrong_packages_and_targets_are_named() {
         assert!(stderr(&refused).contains(part), "{}", stderr(&refused));
     }
     assert_exit(&cargo_burla(&["build", "--frobnicate"]), 2);
+    for verb in ["build", "run", "test"] {
+        let refused = cargo_burla_in(std::path::Path::new("/"), &[verb]);
+        assert_exit(&refused, 10);
+        assert!(stderr(&refused).contains("there is no Cargo.toml in / or above it"), "{}", stderr(&refused));
+    }
+    let refused = cargo_burla_in(std::path::Path::new("/"), &["map", "f"]);
+    assert_exit(&refused, 10);
+    assert!(stderr(&refused).contains("the file of a component"), "{}", stderr(&refused));
 }
 
 #[test]
@@ -84,6 +96,17 @@ fn what_is_no_component_of_functions_is_refused() {
     let missing = cargo_burla(&["inspect", "/nowhere.wasm"]);
     assert_exit(&missing, 1);
     assert!(stderr(&missing).contains("cannot read /nowhere.wasm"));
+}
+
+#[test]
+fn a_component_is_copied_to_where_it_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("new/functions.wasm");
+    let built = cargo_burla(&["build", "-p", "hello", "-o", copy.to_str().unwrap(), "--json"]);
+    assert_exit(&built, 0);
+    let json: Value = serde_json::from_str(&stdout(&built)).unwrap();
+    assert_eq!(json["path"], copy.to_str().unwrap());
+    assert_eq!(std::fs::read(&copy).unwrap(), std::fs::read(root().join("target/burla/hello.wasm")).unwrap());
 }
 
 /// Makes a package in a workspace of its own, without dependencies.
@@ -120,7 +143,7 @@ fn a_missing_wasm_target_is_said_with_the_one_command_to_run() {
     let rustc = project.path().join("rustc");
     std::fs::write(&rustc, "#!/bin/sh\necho /nowhere\n").unwrap();
     std::fs::set_permissions(&rustc, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let refused = command(project.path(), &["build"]).env("RUSTC", &rustc).output().unwrap();
+    let refused = output(command(project.path(), &["build"]).env("RUSTC", &rustc));
     assert_exit(&refused, 11);
     assert!(stderr(&refused).contains("rustup target add wasm32-wasip2"), "{}", stderr(&refused));
 
@@ -129,8 +152,8 @@ fn a_missing_wasm_target_is_said_with_the_one_command_to_run() {
     std::fs::write(&rustup, "#!/bin/sh\necho told: \"$@\" >&2\nexit 7\n").unwrap();
     std::fs::set_permissions(&rustup, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", project.path().display(), std::env::var("PATH").unwrap());
-    let installing =
-        command(project.path(), &["build", "--install-target"]).env("RUSTC", &rustc).env("PATH", path).output().unwrap();
+    let mut installing = command(project.path(), &["build", "--install-target"]);
+    let installing = output(installing.env("RUSTC", &rustc).env("PATH", path));
     assert_exit(&installing, 11);
     assert!(stderr(&installing).contains("told: target add wasm32-wasip2"), "{}", stderr(&installing));
 }

@@ -6,6 +6,7 @@
 
 pub mod rounds;
 pub mod survivor;
+mod waiting;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,11 +15,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use cargo_burla::{Cargo, Project, Selection, Wanted, package};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
-/// How long anything may take before a test fails. A hundred times what it takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub use waiting::{
+    BUILD_PATIENCE, DAEMON_TIME_MAX, PATIENCE, ended, ended_within, joined, lines_of, output, output_of_build, received, status,
+    until,
+};
 
 /// The root of this repository.
 pub fn root() -> &'static Path {
@@ -30,18 +32,21 @@ pub fn root() -> &'static Path {
 pub fn binary(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "-p", "cargo-burla", "-p", "burla-host", "-p", "burla-scheduler", "--bins"])
-            .current_dir(root())
-            .status()
-            .expect("cargo starts");
-        assert!(status.success(), "the binaries build");
-        // A test is in `target/debug/deps`, a benchmark in `target/debug`.
+        waiting::let_children_be_interrupted();
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["build", "--quiet", "-p", "cargo-burla", "-p", "burla-host", "-p", "burla-scheduler", "--bins"]);
+        let built = output_of_build(command.current_dir(root()));
+        assert!(built.status.success(), "the binaries do not build:\n{}", String::from_utf8_lossy(&built.stderr));
         let this = std::env::current_exe().expect("this test has a path");
         let folder = this.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
         folder.expect("it is in a folder").to_owned()
     });
     folder.join(name)
+}
+
+/// Whether this process is a test. A test is in `target/debug/deps`, a benchmark in `target/debug`.
+fn is_test() -> bool {
+    std::env::current_exe().is_ok_and(|this| this.parent().is_some_and(|folder| folder.ends_with("deps")))
 }
 
 /// Packages the test guests into `target/burla/`, where the client looks for the component of a test, once.
@@ -50,13 +55,12 @@ pub fn guests() -> PathBuf {
     COMPONENT.get_or_init(|| component("burla-test-guests")).clone()
 }
 
-/// Packages the library of a package of this workspace into `target/burla/`.
+/// Packages the library of a package of this workspace into `target/burla/`, as its users do.
 pub fn component(name: &str) -> PathBuf {
-    let manifest_path = Some(root().join("Cargo.toml"));
-    let selection = Selection { manifest_path, package: Some(name.to_owned()), wanted: Wanted::Lib };
-    let project = Project::find(&selection).expect("it is a package");
-    let cargo = Cargo { flags: vec!["--quiet".to_owned()], install_target: false };
-    package(&project, &cargo).expect("it builds").path
+    let mut command = Command::new(binary("cargo-burla"));
+    let built = output_of_build(command.args(["build", "--quiet", "--package", name, "--lib"]).current_dir(root()));
+    assert!(built.status.success(), "{name} does not build:\n{}", String::from_utf8_lossy(&built.stderr));
+    root().join(format!("target/burla/{name}.wasm"))
 }
 
 /// A daemon, and what it has logged. Killed when dropped.
@@ -64,6 +68,8 @@ pub struct Daemon {
     child: Child,
     log: Arc<Mutex<String>>,
     lines: mpsc::Receiver<String>,
+    /// Closed when this is dropped, which ends the thread that limits the daemon's time.
+    _is_wanted: mpsc::Sender<()>,
 }
 
 impl Daemon {
@@ -83,7 +89,7 @@ impl Daemon {
                 }
             });
         }
-        Self { child, log, lines }
+        Self { _is_wanted: limit_time(Pid::from_child(&child), &log), child, log, lines }
     }
 
     /// Waits for a line with `text` in it.
@@ -122,12 +128,12 @@ impl Daemon {
     /// Ends it as a crash would, and keeps what it has logged.
     pub fn crash(&mut self) {
         self.child.kill().expect("the daemon can be killed");
-        self.child.wait().expect("the daemon ends");
+        status(&mut self.child, "a daemon that was killed has ended");
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("the daemon can be signalled");
+        kill_process(Pid::from_child(&self.child), signal).expect("the daemon can be signaled");
     }
 
     /// Waits until it has ended. Returns whether it ended well.
@@ -137,7 +143,8 @@ impl Daemon {
 
     /// The same, and keeps what it has logged.
     pub fn has_ended_well(&mut self) -> bool {
-        self.child.wait().expect("the daemon ends").success()
+        let status = waiting::ended_or_killed(&mut self.child, PATIENCE);
+        status.unwrap_or_else(|| panic!("after {PATIENCE:?} the daemon has not ended:\n{}", self.log())).success()
     }
 
     /// Asks it to end, and waits until it has. Returns whether it ended well.
@@ -150,8 +157,25 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
+        // It cannot catch or ignore that, so this takes as long as the kernel does.
         let _ = self.child.wait();
     }
+}
+
+/// Kills a daemon that is still wanted after [`DAEMON_TIME_MAX`], so that a job that never ends fails its test. Benchmarks take as
+/// long as they are told to.
+fn limit_time(pid: Pid, log: &Arc<Mutex<String>>) -> mpsc::Sender<()> {
+    let (is_wanted, ended) = mpsc::channel();
+    if is_test() {
+        let log = Arc::clone(log);
+        std::thread::spawn(move || {
+            if ended.recv_timeout(DAEMON_TIME_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = kill_process(pid, Signal::KILL);
+                log.lock().expect("no panic while logging").push_str("killed by its test after DAEMON_TIME_MAX\n");
+            }
+        });
+    }
+    is_wanted
 }
 
 /// A scheduler and nodes, each a process of its own, with folders of their own.
@@ -282,20 +306,10 @@ fn shared_compiled() -> PathBuf {
     root().join("target/burla-tests")
 }
 
-/// Waits until something is so, by asking again and again.
-#[track_caller]
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "after {PATIENCE:?} still not so: {what}");
-        // Not what is waited for: asking without a pause takes CPUs from it.
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// What an HTTP server at `ADDRESS:PORT` answers: the status and the text.
 pub fn http_get(address: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("someone listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a read can have a limit");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("the request is sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("there is an answer");

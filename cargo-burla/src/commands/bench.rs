@@ -69,7 +69,7 @@ const QUICK: u32 = 10;
 
 pub(super) fn bench(arguments: &Bench) -> Result<(), CommandError> {
     let project = write_project()?;
-    let (program, component) = build(&project, arguments.install_target)?;
+    let (program, component) = build(&project)?;
     let report = super::on_a_grid(|url| {
         let grid = Grid::at(url).map_err(CommandError::Job)?;
         let calls = GridCalls::new(grid.clone(), component.path().to_owned())?;
@@ -104,7 +104,11 @@ fn write_project() -> Result<Project, CommandError> {
         lock.map(|lock| write(&folder.join("Cargo.lock"), &lock)).transpose()?;
     }
     write(&folder.join("src/main.rs"), MAIN)?;
-    Project::find(&Selection { manifest_path: Some(manifest_path), package: None, wanted: Wanted::Any })
+    Project::find(&Selection {
+        manifest_path: Some(manifest_path),
+        wanted: Wanted::Bin(PROJECT.to_owned()),
+        ..Selection::default()
+    })
 }
 
 /// Writes a file unless it has this text. Returns whether it did.
@@ -119,15 +123,20 @@ fn write(path: &Path, text: &str) -> Result<bool, CommandError> {
 }
 
 /// Builds the native program, and the functions as a component that no node has seen: a first start is to be one.
-fn build(project: &Project, install_target: bool) -> Result<(PathBuf, NamedTempFile), CommandError> {
+fn build(project: &Project) -> Result<(PathBuf, NamedTempFile), CommandError> {
     let is_first = !project.components.join(format!("{PROJECT}.wasm")).exists();
     if is_first {
         super::tell(&format!("building the functions to measure in {}, once", project.workspace_root.display()));
     }
     let flags = if is_first { vec![] } else { vec!["--quiet".to_owned()] };
-    let cargo = Cargo { flags, install_target };
+    let program_flags = vec!["--release".to_owned()];
+    let cargo = Cargo { flags, program_flags, install_target: true, quiet: !is_first, ..Cargo::default() };
     let path = package(project, &cargo)?.path;
-    let program = build_program(project, &cargo, PROJECT, true)?;
+    let program = build_program(
+        project,
+        &cargo,
+        project.program()?.ok_or_else(|| failed("the grid", "its project has no program".to_owned()))?,
+    )?;
     let marked = || {
         let mut component = fs::read(&path)?;
         component.extend(mark());
