@@ -5,23 +5,26 @@
 mod bench;
 mod build;
 mod detached;
+mod jobs;
 mod map;
 mod new;
+mod project;
 mod run;
+mod up;
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-use burla_tests::{binary, root};
+use burla_tests::{binary, output_of_build, root};
 
 /// `cargo burla`, in this repository.
 fn cargo_burla(arguments: &[&str]) -> Output {
     cargo_burla_in(root(), arguments)
 }
 
-/// `cargo burla`, in a folder.
+/// `cargo burla`, in a folder. It may build something.
 fn cargo_burla_in(folder: &Path, arguments: &[&str]) -> Output {
-    command(folder, arguments).output().unwrap()
+    output_of_build(&mut command(folder, arguments))
 }
 
 fn command(folder: &Path, arguments: &[&str]) -> Command {
