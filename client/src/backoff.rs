@@ -3,6 +3,10 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use burla_types::GridError;
+use tonic::{Code, Status};
+
+use crate::Error;
 use crate::connection::CONNECT_TIMEOUT;
 
 /// For how long a connection that broke is tried to be replaced: a scheduler that is restarted is back in seconds, one that is
@@ -12,6 +16,23 @@ pub(crate) const RECONNECT_TIME_MAX: Duration = Duration::from_secs(600);
 /// How long a connection has to hold for the next try to be made at once again. One that breaks as soon as it is there, because of
 /// what is said over it, would otherwise be dialled as fast as that goes, and for ever.
 pub(crate) const STEADY_TIME: Duration = PAUSE_MAX;
+
+/// Whether the connection broke, as opposed to an answer of the scheduler: then a job, attached or detached, may go on over another
+/// connection. An address at which nothing answers is neither, and may be wrong; the caller knows whether it was ever right.
+pub(crate) fn is_break(error: &Error) -> bool {
+    match error {
+        Error::Grid(GridError::ShuttingDown) => true,
+        // A status without a reason of Burla's own is the connection's doing. The codes below are answers, of a peer that is no
+        // scheduler or does not know the question, and would come again.
+        Error::ConnectionLost { source, .. } => source.downcast_ref::<Status>().is_none_or(|status| {
+            !matches!(
+                status.code(),
+                Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied | Code::InvalidArgument | Code::OutOfRange
+            )
+        }),
+        _ => false,
+    }
+}
 
 /// The pause before the second try, the first being made at once, and the longest. Each is twice the one before: short, because
 /// someone waits for us; and no shorter, because so may a thousand clients of a scheduler that has just come back.
@@ -83,6 +104,22 @@ fn jitter() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_of_a_peer_that_is_no_scheduler_is_no_break() {
+        let lost = |code| Error::ConnectionLost { url: String::new(), source: Status::new(code, "x").into() };
+        for code in [Code::Unavailable, Code::Unknown, Code::Internal, Code::Cancelled] {
+            assert!(is_break(&lost(code)), "{code:?}");
+        }
+        for code in [Code::Unimplemented, Code::Unauthenticated, Code::PermissionDenied, Code::InvalidArgument, Code::OutOfRange]
+        {
+            assert!(!is_break(&lost(code)), "{code:?}");
+        }
+        let lost = Error::ConnectionLost { url: String::new(), source: "reset".into() };
+        assert!(is_break(&lost) && is_break(&Error::Grid(GridError::ShuttingDown)));
+        assert!(!is_break(&Error::Grid(GridError::Canceled)));
+        assert!(!is_break(&Error::Protocol { reason: String::new() }), "it would come again");
+    }
 
     #[test]
     fn pauses_grow_to_a_bound_and_end_after_what_they_may_take() {

@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use tokio::time::Instant;
 use tokio_stream::Stream;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 use crate::component::Component;
 use crate::{Error, Result};
@@ -39,6 +39,9 @@ const KEPT_MAX: usize = 4;
 /// has moved meanwhile to be a rare thing.
 const KEPT_TIME: Duration = Duration::from_secs(10);
 
+/// The text of a status begins like this where a message is no Protobuf. Another connection would carry the same message again.
+const UNREADABLE: &str = "failed to decode Protobuf message";
+
 /// The runtime that speaks with grids, whatever runtime the user has, or none. Started with the first job, and never ended: there
 /// is no moment at which the last job is known to have been.
 pub(crate) fn runtime() -> &'static Runtime {
@@ -54,10 +57,11 @@ pub(crate) fn runtime() -> &'static Runtime {
 }
 
 /// Cancels a job that nobody wants any more, over a connection of its own; for so long at most. What becomes of it is in the log.
-pub(crate) async fn cancel(url: String, id: JobId) {
+/// The client of an attached job says why.
+pub(crate) async fn cancel(url: String, id: JobId, abandon: Option<v1::Abandon>) {
     let canceling = async {
         let mut connection = Connection::open(&url).await?;
-        let request = v1::CancelJobRequest { client: Some(Peer::this().into()), job_id: convert::job_id_bytes(id) };
+        let request = v1::CancelJobRequest { client: Some(Peer::this().into()), job_id: convert::job_id_bytes(id), abandon };
         connection.client.cancel_job(request).await.map_err(|status| connection.error(status)).map(|_| ())
     };
     match tokio::time::timeout(CANCEL_TIMEOUT, canceling).await {
@@ -142,6 +146,10 @@ impl Connection {
     pub(crate) fn error(&self, status: Status) -> Error {
         match status::from_status(&status) {
             Some(error) => Error::Grid(error),
+            // tonic gives no type for it.
+            None if status.code() == Code::Internal && status.message().starts_with(UNREADABLE) => {
+                Error::Protocol { reason: status.message().to_owned() }
+            }
             None => Error::ConnectionLost { url: self.url.clone(), source: status.into() },
         }
     }

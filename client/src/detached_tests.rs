@@ -408,7 +408,7 @@ fn a_job_that_did_not_run_to_its_end_has_no_results() {
     assert!(matches!(job.results(), Err(Error::ResultsExpired { .. })));
     assert!(matches!(job.results(), Err(Error::ResultsNotKept { .. })));
     assert!(matches!(job.results(), Err(Error::MissingResult { index: 1 })));
-    assert!(matches!(job.results(), Err(Error::Grid(GridError::InvalidRequest { .. }))), "it left one out");
+    assert!(matches!(job.results(), Err(Error::Protocol { .. })), "it left one out");
     assert_eq!(job.wait().unwrap().state, JobState::Canceled, "which is no error for who only waits");
     assert!(matches!(job.results(), Err(Error::Grid(GridError::UnknownJob(_)))));
 }

@@ -136,7 +136,9 @@ pub enum Error {
     },
 
     /// The program was built from older source than its component.
-    #[error("the program {program} is older than its component {path}: {difference}; build the program again, with `cargo build`")]
+    #[error(
+        "the program {program} is older than its component {path}: {difference}; build the program again, with `cargo build`"
+    )]
     StaleProgram {
         /// The program's file.
         program: String,
@@ -375,8 +377,7 @@ impl CallError {
     fn details(&self) -> Option<String> {
         let backtrace = (!self.backtrace.0.is_empty()).then(|| format!("backtrace of the call:\n{}", self.backtrace));
         let stderr = (!self.stderr_tail.is_empty()).then(|| format!("the last it wrote to stderr:\n{}", self.stderr_tail));
-        let details: Vec<_> =
-            backtrace.into_iter().chain(stderr).map(|text| neutralised(text.trim_end()).into_owned()).collect();
+        let details: Vec<_> = backtrace.into_iter().chain(stderr).map(|text| neutralised(text.trim_end()).into_owned()).collect();
         (!details.is_empty()).then(|| details.join("\n"))
     }
 }

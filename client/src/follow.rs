@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use burla_proto::WireSize;
 use burla_proto::convert::{self, CallReport};
 use burla_proto::v1::{self, follow_job_response::Response};
-use burla_types::{GridError, JobId, OutputStream, Peer};
+use burla_types::{JobId, OutputStream, Peer};
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -241,8 +241,8 @@ impl Follower {
     /// Takes what is new of these, when there is room for it.
     async fn take(&mut self, kept: v1::KeptEvents) -> Result<Batch> {
         if kept.first > self.next && self.wanted == Wanted::Outcomes {
-            let reason = format!("it left out how calls ended, numbers {} to {}", self.next, kept.first);
-            return Err(GridError::InvalidRequest { reason }.into());
+            let reason = format!("it left out how calls ended, from number {} to {}", self.next, kept.first);
+            return Err(Error::Protocol { reason });
         }
         let (mut events, mut bytes) = (Vec::with_capacity(kept.events.len()), 0);
         for (number, event) in (kept.first..).zip(kept.events) {

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use burla_types::GridError;
 use tokio::time::Instant;
-use tonic::{Code, Status};
 
-use crate::backoff::{Backoff, RECONNECT_TIME_MAX, STEADY_TIME};
+use crate::backoff::{Backoff, RECONNECT_TIME_MAX, STEADY_TIME, is_break};
 use crate::progress::{self, Progress};
 use crate::{Error, Result};
 
@@ -77,12 +76,7 @@ impl Redial {
     fn may_pass(&self, error: &Error) -> bool {
         match error {
             Error::Unreachable { .. } => self.was_well,
-            // What the scheduler says without a reason of its own is the connection's doing, unless it does not know the question.
-            Error::ConnectionLost { source, .. } => source.downcast_ref::<Status>().is_none_or(|status| {
-                !matches!(status.code(), Code::Unimplemented | Code::InvalidArgument | Code::OutOfRange | Code::PermissionDenied)
-            }),
-            Error::Grid(GridError::ShuttingDown) => true,
-            _ => false,
+            other => is_break(other),
         }
     }
 }
@@ -99,6 +93,8 @@ fn waiting_for(error: &Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tonic::Status;
+
     use super::*;
 
     fn lost(status: Status) -> Error {

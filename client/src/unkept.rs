@@ -11,8 +11,8 @@ use burla_proto::{WireSize, batch_is_full};
 use burla_types::GridError;
 use bytes::Bytes;
 
-use crate::Result;
 use crate::input_source::{Closed, InputSink, wake};
+use crate::{Error, Result};
 
 /// Bytes of inputs that the grid has not said to keep. Some times what a disk writes while an acknowledgement is on its way, and
 /// little beside a program's other memory. A single input may be larger, and then is alone.
@@ -139,8 +139,8 @@ impl UnkeptReceiver {
     }
 }
 
-fn too_many(next_index: u64, end: u64) -> crate::Error {
-    GridError::InvalidRequest { reason: format!("it claims to have {next_index} inputs, and {end} were given") }.into()
+fn too_many(next_index: u64, end: u64) -> Error {
+    Error::Protocol { reason: format!("it claims to have {next_index} inputs of the job, and was sent {end}") }
 }
 
 impl Drop for UnkeptReceiver {
@@ -245,8 +245,9 @@ mod tests {
         for byte in 0..3u8 {
             sender.push(vec![byte].into());
         }
-        assert!(receiver.opened(4).is_err());
-        assert!(receiver.kept(4).is_err());
+        for claimed in [receiver.opened(4), receiver.kept(4)] {
+            assert!(matches!(claimed, Err(Error::Protocol { .. })), "{claimed:?}");
+        }
         receiver.opened(0).unwrap();
         receiver.kept(2).unwrap();
         receiver.kept(1).unwrap();

@@ -10,9 +10,9 @@ use burla_proto::v1::{self, MapRequest, map_request::Request, map_response::Resp
 use burla_types::GridError;
 use tokio::time::Instant;
 use tokio_stream::Stream;
-use tonic::{Code, Status, Streaming};
+use tonic::{Status, Streaming};
 
-use crate::backoff::{Backoff, STEADY_TIME};
+use crate::backoff::{Backoff, STEADY_TIME, is_break};
 use crate::component::Component;
 use crate::connection::Connection;
 use crate::input_buffer::{InputReceiver, RequestStream};
@@ -179,8 +179,8 @@ impl<'a> Opening<'a> {
             return Err(connection.error(Status::unavailable("the stream ended before the job did")));
         };
         let Some(Response::Opened(opened)) = message.response else {
-            let reason = "the scheduler did not say first whether it has the job".to_owned();
-            return Err(GridError::InvalidRequest { reason }.into());
+            let reason = "it did not say first whether it has the job".to_owned();
+            return Err(Error::Protocol { reason });
         };
         tracing::debug!(resumed = opened.resumed, next_index = opened.next_index, "job opened again");
         if opened.resumed {
@@ -190,18 +190,6 @@ impl<'a> Opening<'a> {
             self.inputs.forgotten();
             Ok((responses, Again::Anew))
         }
-    }
-}
-
-/// Whether the connection broke, and not the scheduler has answered: then the job may go on, on another one.
-pub(super) fn is_break(error: &Error) -> bool {
-    match error {
-        Error::Grid(GridError::ShuttingDown) => true,
-        // These are answers, of a peer that is no scheduler, and would come again.
-        Error::ConnectionLost { source, .. } => !source.downcast_ref::<Status>().is_some_and(|status| {
-            matches!(status.code(), Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied | Code::OutOfRange)
-        }),
-        _ => false,
     }
 }
 
@@ -235,21 +223,5 @@ impl Stream for Requests {
             None => ready!(self.rest.poll_next(context)),
         };
         Poll::Ready(request.map(|request| MapRequest { request: Some(request) }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_peer_that_is_no_scheduler_answers_is_no_break() {
-        let lost = |code| Error::ConnectionLost { url: String::new(), source: Status::new(code, "x").into() };
-        for code in [Code::Unavailable, Code::Unknown, Code::Internal, Code::Cancelled] {
-            assert!(is_break(&lost(code)), "{code:?}");
-        }
-        assert!(is_break(&Error::Grid(GridError::ShuttingDown)));
-        assert!(!is_break(&lost(Code::Unimplemented)));
-        assert!(!is_break(&Error::Grid(GridError::Canceled)));
     }
 }
