@@ -5,7 +5,7 @@
 
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use burla_guest::Function;
 use burla_types::codec;
@@ -13,18 +13,23 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use crate::component::Component;
+use crate::inputs::Inputs;
 use crate::options::Options;
+use crate::patience::is_of_channel;
 use crate::raw_calls::{RawCalls, check_size};
 use crate::{CallEnd, Error, Result, Usage};
 
 /// A running job: its calls' fates, as they come. Dropping it stops the job.
 pub(crate) struct Calls<F: Function, I> {
     state: State<F, I>,
+    /// Outputs are given as they come, so the iterator of the inputs must not keep them back.
+    gives_early: bool,
 }
 
 enum State<F: Function, I> {
     /// Nothing has been asked of it yet.
     New {
+        function: F,
         inputs: I,
         options: Box<Options>,
     },
@@ -38,10 +43,16 @@ impl<F: Function, I> Unpin for Calls<F, I> {}
 impl<F, I> Calls<F, I>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
-    pub(crate) fn new(_function: F, inputs: I, options: Options) -> Self {
-        Self { state: State::New { inputs, options: Box::new(options) } }
+    pub(crate) fn new(function: F, inputs: I, options: Options) -> Self {
+        Self { state: State::New { function, inputs, options: Box::new(options) }, gives_early: false }
+    }
+
+    /// For a job whose outputs are wanted as they come.
+    pub(crate) fn giving_early(mut self) -> Self {
+        self.gives_early = true;
+        self
     }
 
     /// How many inputs the iterator has given so far.
@@ -62,15 +73,25 @@ where
 
     /// Starts the job, if it has not been: finds the component and the grid, and begins to dial.
     pub(crate) fn start(&mut self) -> Result<()> {
-        let (inputs, options) = match std::mem::replace(&mut self.state, State::Failed) {
-            State::New { inputs, options } => (inputs, options),
+        let (function, inputs, options) = match std::mem::replace(&mut self.state, State::Failed) {
+            State::New { function, inputs, options } => (function, inputs, options),
             other => {
                 self.state = other;
                 return Ok(());
             }
         };
-        let inputs = Encoded::new(inputs);
-        self.state = State::Running(RawCalls::start(Component::of::<F>()?, F::NAME, inputs, *options)?);
+        let may_block = self.gives_early && I::MAY_BLOCK;
+        if may_block && is_of_channel::<I>() {
+            return Err(Error::BlockingInputs);
+        }
+        let is_patient = may_block && inputs.inputs_left() == (0, None);
+        let info = function.info()?;
+        let inputs = Encoded::<F, I>::new(inputs);
+        let mut calls = RawCalls::start(Component::of(info)?, &info.name, inputs, *options)?;
+        if is_patient {
+            calls.be_patient();
+        }
+        self.state = State::Running(calls);
         Ok(())
     }
 
@@ -80,13 +101,15 @@ where
             return Poll::Ready(Some(Err(error)));
         }
         let State::Running(calls) = &mut self.state else { return Poll::Ready(None) };
-        let next = match std::task::ready!(calls.poll_next(context)) {
+        let next = match ready!(calls.poll_next(context)) {
             Some(Ok(CallEnd { index, result: Ok(output), usage })) => match codec::decode(&output) {
                 Ok(output) => Some(Ok(CallEnd { index, result: Ok(output), usage })),
                 Err(source) => {
                     // The job is of no use any more.
+                    let error = Error::DecodeOutput { index, source };
+                    calls.fail(&error);
                     self.state = State::Failed;
-                    Some(Err(Error::DecodeOutput { index, source }))
+                    Some(Err(error))
                 }
             },
             Some(Ok(CallEnd { index, result: Err(error), usage })) => Some(Ok(CallEnd { index, result: Err(error), usage })),
@@ -106,14 +129,14 @@ where
 
 /// The inputs as they travel.
 pub(crate) struct Encoded<F, I> {
-    iterator: I,
+    inputs: I,
     index: u64,
     function: PhantomData<fn() -> F>,
 }
 
 impl<F, I> Encoded<F, I> {
-    pub(crate) fn new(iterator: I) -> Self {
-        Self { iterator, index: 0, function: PhantomData }
+    pub(crate) fn new(inputs: I) -> Self {
+        Self { inputs, index: 0, function: PhantomData }
     }
 }
 
@@ -122,19 +145,19 @@ impl<F, I> Unpin for Encoded<F, I> {}
 impl<F, I> Stream for Encoded<F, I>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
     type Item = Result<Bytes>;
 
-    fn poll_next(mut self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let Some(input) = self.iterator.next() else { return Poll::Ready(None) };
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        let Some(input) = ready!(self.inputs.poll_input(context)) else { return Poll::Ready(None) };
         let index = self.index;
         self.index += 1;
         Poll::Ready(Some(encode(index, &input)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        self.iterator.size_hint()
+        self.inputs.inputs_left()
     }
 }
 

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use burla_guest::Function;
 
+use crate::inputs::Inputs;
 use crate::options::Options;
 use crate::{CallEnd, Error, Result, Usage};
 
@@ -15,10 +16,14 @@ pub(crate) struct Calls<F, I>(PhantomData<fn() -> (F, I)>);
 impl<F, I> Calls<F, I>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
     pub(crate) fn new(_function: F, _inputs: I, _options: Options) -> Self {
         Self(PhantomData)
+    }
+
+    pub(crate) fn giving_early(self) -> Self {
+        self
     }
 
     pub(crate) fn inputs_taken(&self) -> u64 {

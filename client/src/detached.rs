@@ -11,6 +11,7 @@ use crate::block_on::block_on;
 use crate::calls::Encoded;
 use crate::component::Component;
 use crate::follow::{Follow, Followed, Next, Wanted};
+use crate::inputs::Inputs;
 use crate::options::Options;
 use crate::{CallEnd, CanceledBy, Error, Grid, JobInfo, JobState, Result, Stdout, Usage, connection, submission};
 
@@ -18,13 +19,14 @@ use crate::{CallEnd, CanceledBy, Error, Grid, JobInfo, JobState, Result, Stdout,
 /// the job has ended; it sends those that it has without pause.
 const QUIET_TIME: Duration = Duration::from_secs(1);
 
-/// Gives a job of `F` to the grid.
-pub(crate) async fn submit<F, I>(inputs: I, options: Options) -> Result<(Grid, JobId)>
+/// Gives a job of `function` to the grid.
+pub(crate) async fn submit<F, I>(function: F, inputs: I, options: Options) -> Result<(Grid, JobId)>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
-    submission::submit(Component::of::<F>()?, F::NAME, Encoded::<F, I>::new(inputs), options).await
+    let info = function.info()?;
+    submission::submit(Component::of(info)?, &info.name, Encoded::<F, I>::new(inputs), options).await
 }
 
 pub(crate) fn info(grid: &Grid, id: JobId) -> Result<JobInfo> {
@@ -151,7 +153,7 @@ fn ended_well(job: JobInfo) -> Result<()> {
     match job.state {
         JobState::Open | JobState::Finished => Ok(()),
         JobState::Canceled => Err(Error::JobCanceled { by: CanceledBy::Operator, calls_ended: job.calls_ended }),
-        JobState::Failed | JobState::Abandoned => {
+        JobState::Failed | JobState::Stopped | JobState::Abandoned => {
             let reason = job.error.unwrap_or_else(|| format!("it was {}", job.state));
             Err(Error::JobFailed { job: job.id, reason })
         }

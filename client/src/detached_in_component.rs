@@ -9,13 +9,14 @@ use burla_guest::Function;
 use burla_types::JobId;
 use bytes::Bytes;
 
+use crate::inputs::Inputs;
 use crate::options::Options;
 use crate::{CallEnd, Error, Grid, JobInfo, Result, Stdout};
 
-pub(crate) async fn submit<F, I>(_inputs: I, _options: Options) -> Result<(Grid, JobId)>
+pub(crate) async fn submit<F, I>(_function: F, _inputs: I, _options: Options) -> Result<(Grid, JobId)>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
     Err(Error::InsideFunction)
 }

@@ -44,6 +44,7 @@ pub(crate) struct InputSource<S, K> {
 pub(crate) enum Turn {
     /// There are none, or no room; whoever changes that wakes us.
     MustWait,
+    /// The turn is over, and there may be more.
     TimeIsUp,
 }
 
@@ -71,7 +72,12 @@ where
 
     /// Takes inputs for as long as there is room for them, and one turn at most. An error is one of the inputs.
     pub(crate) fn take(&mut self, context: &mut Context<'_>) -> Result<Turn> {
-        let started = Instant::now();
+        self.take_at_most(u64::MAX, context)
+    }
+
+    /// The same, and no more than so many.
+    pub(crate) fn take_at_most(&mut self, count_max: u64, context: &mut Context<'_>) -> Result<Turn> {
+        let (started, taken_max) = (Instant::now(), self.taken.saturating_add(count_max));
         while let Some((inputs, sink)) = &mut self.open {
             match sink.poll_room(context) {
                 Poll::Pending => return Ok(Turn::MustWait),
@@ -95,7 +101,7 @@ where
                     }
                 }
             }
-            if started.elapsed() >= INPUT_TURN {
+            if self.taken >= taken_max || started.elapsed() >= INPUT_TURN {
                 return Ok(Turn::TimeIsUp);
             }
         }

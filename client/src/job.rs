@@ -22,12 +22,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
-use self::opening::{Again, Line, Opening, is_break};
+use self::opening::{Again, Line, Opening};
+use crate::backoff::is_break;
 use crate::component::Component;
 use crate::input_buffer::InputReceiver;
 use crate::interrupt::Interrupt;
 use crate::opening::new_job_id;
 use crate::options::CheckedOptions;
+use crate::overview::malformed;
 use crate::progress::{self, Progress};
 use crate::{CanceledBy, Error, Result, Stdout, connection};
 
@@ -88,27 +90,27 @@ impl Job {
         inputs: InputReceiver,
         outcomes: mpsc::Sender<EndedBatch>,
         interrupt: Interrupt,
-        unwanted: oneshot::Receiver<()>,
+        unwanted: oneshot::Receiver<v1::Abandon>,
     ) -> Result<()> {
         let progress = Arc::clone(&self.progress);
         let (id, url) = (new_job_id(), self.options.url.clone());
         let canceled = |by| Err(Error::JobCanceled { by, calls_ended: progress.calls_ended() });
         let is_connected = AtomicBool::new(false);
         let mut running = pin!(self.run_uninterrupted(id, &inputs, outcomes, &is_connected));
-        tokio::select! {
+        let why = tokio::select! {
             ended = &mut running => return match ended {
                 Err(Error::Grid(GridError::Canceled)) => canceled(CanceledBy::Operator),
                 ended => ended,
             },
-            () = interrupt.pressed() => {}
-            _ = unwanted => {}
-        }
+            () = interrupt.pressed() => v1::Abandon { canceled: true, ..v1::Abandon::default() },
+            why = unwanted => why.unwrap_or_default(),
+        };
         let canceled = canceled(CanceledBy::CtrlC);
-        inputs.abandon();
+        inputs.abandon(why.clone());
         // It takes no notice any more of what comes, but the end.
         if is_connected.load(Ordering::Relaxed) && tokio::time::timeout(ABANDON_TIME_MAX, running).await.is_err() {
             // That the job is not wanted stands behind inputs for which the scheduler has no room, so it is said by another way.
-            let canceling = tokio::spawn(connection::cancel(url, id));
+            let canceling = tokio::spawn(connection::cancel(url, id, Some(why)));
             let _ = tokio::time::timeout(CANCEL_TIME_MAX, canceling).await;
         }
         canceled
@@ -161,7 +163,7 @@ impl Job {
                 }
                 Err(error) => {
                     // The scheduler's own errors have ended the stream; with one of ours, it has to be told.
-                    inputs.abandon();
+                    inputs.abandon(v1::Abandon { error: burla_types::with_causes(&error), canceled: false });
                     let _ = tokio::time::timeout(ABANDON_TIME_MAX, to_the_end(&mut line.responses)).await;
                     return Err(error);
                 }
@@ -228,6 +230,7 @@ impl Events<'_> {
                     self.set_waiting(reason);
                 }
                 Some(Response::Progress(progress)) => self.progress.set_running(progress.running, progress.nodes),
+                Some(Response::NodeLost(lost)) => self.tell_lost(&lost),
                 Some(Response::Opened(opened)) => tracing::debug!(job = ?opened.job_id, "job opened"),
                 None => {}
             }
@@ -256,6 +259,12 @@ impl Events<'_> {
         Ok(line)
     }
 
+    /// Says that a node was lost, on a line of its own: what it costs is time, and nothing else tells why.
+    fn tell_lost(&self, lost: &v1::NodeLost) {
+        let text = node_lost_text(lost);
+        tokio::task::block_in_place(|| self.progress.instead(|| progress::tell(&text)));
+    }
+
     fn set_waiting(&mut self, reason: Option<String>) {
         self.progress.set_waiting(reason.clone());
         if !self.progress.has_line() {
@@ -281,7 +290,7 @@ impl Events<'_> {
             Err(_) => false,
         };
         if !handed_on {
-            self.inputs.abandon();
+            self.inputs.abandon(v1::Abandon::default());
         }
         Ok(())
     }
@@ -291,10 +300,9 @@ impl Events<'_> {
         let (mut ended, mut bytes) = (Vec::with_capacity(events.events.len()), 0);
         for event in events.events {
             let index = event.index;
-            let report =
-                convert::call_report(event).map_err(|invalid| GridError::InvalidRequest { reason: invalid.to_string() })?;
-            let report_bytes = report.wire_bytes();
-            self.taken.add(report_bytes);
+            let report = convert::call_report(event).map_err(malformed)?;
+            let held_bytes = report.held_bytes();
+            self.taken.add(report.wire_bytes());
             match report {
                 CallReport::Printed { stream, first_line, lines } => {
                     let newlines = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
@@ -312,14 +320,19 @@ impl Events<'_> {
                         tracing::warn!(index, "dropped another outcome of a call that has ended");
                         continue;
                     }
-                    bytes += report_bytes;
                     self.progress.call_ended(matches!(outcome, Outcome::Done(_)));
                     ended.push(Ended { index, outcome, stderr_tail, usage });
+                    bytes += held_bytes;
                 }
             }
         }
         Ok((ended, bytes))
     }
+}
+
+fn node_lost_text(v1::NodeLost { name, calls }: &v1::NodeLost) -> String {
+    let calls = if *calls == 1 { "1 call that it had runs".to_owned() } else { format!("{calls} calls that it had run") };
+    format!("node {} was lost; {calls} again", progress::shown_reason(name))
 }
 
 /// How many call events the client has, as far as the scheduler that it speaks with counts them.

@@ -5,11 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use burla_guest::Function;
+use burla_guest::{Function, IntoFunction};
 
 use crate::block_on::block_on;
 use crate::calls::Calls;
 use crate::detached;
+use crate::inputs::{Inputs, IntoInputs};
 use crate::options::Options;
 use crate::{CallEnd, CallError, CallStream, Error, Generator, Grid, JobHandle, Result, Stdout};
 
@@ -17,7 +18,8 @@ use crate::{CallEnd, CallError, CallStream, Error, Generator, Grid, JobHandle, R
 ///
 /// Nothing happens until the job is started with [`run`](RemoteParallelMap::run), [`try_run`](RemoteParallelMap::try_run),
 /// [`generator`](RemoteParallelMap::generator), [`stream`](RemoteParallelMap::stream), [`detach`](RemoteParallelMap::detach) or
-/// `.await`. Inputs are taken from the iterator as the grid can use them.
+/// `.await`. Inputs are taken from the iterator as the grid can use them; they can also come from
+/// [an asynchronous stream](crate::from_stream), or from [an iterator on a thread of its own](crate::from_thread).
 ///
 /// ```no_run
 /// #[burla::function]
@@ -31,12 +33,12 @@ use crate::{CallEnd, CallError, CallStream, Error, Generator, Grid, JobHandle, R
 /// # Ok(())
 /// # }
 /// ```
-pub fn remote_parallel_map<F, I>(function: F, inputs: I) -> RemoteParallelMap<F, I::IntoIter>
+pub fn remote_parallel_map<F, Kind, I>(function: F, inputs: I) -> RemoteParallelMap<F::Function, I::Inputs>
 where
-    F: Function,
-    I: IntoIterator<Item = F::Input>,
+    F: IntoFunction<Kind>,
+    I: IntoInputs<F::Input>,
 {
-    RemoteParallelMap { function, inputs: inputs.into_iter(), options: Options::default() }
+    RemoteParallelMap { function: function.into_function(), inputs: inputs.into_inputs(), options: Options::default() }
 }
 
 /// A job that has not been started. Made by [`remote_parallel_map`].
@@ -51,7 +53,7 @@ pub struct RemoteParallelMap<F, I> {
 impl<F, I> RemoteParallelMap<F, I>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
     /// CPUs per call, from 0.01 to 32. Default: 1.
     pub fn func_cpu(mut self, cpus: f64) -> Self {
@@ -121,8 +123,8 @@ where
         self
     }
 
-    /// How often a call is run again that fails by itself: with an error, a panic or a trap. The pauses in between grow. Up to 1000;
-    /// default: 0. What a node loses is run again in any case.
+    /// How often a call is run again that fails by itself: with an error, a panic or a trap. Up to 1000; default: 0. The pauses in
+    /// between grow, from [`retry_pause`](Self::retry_pause) on. What a node loses is run again in any case.
     pub fn retries(mut self, retries: u32) -> Self {
         self.options.retries = retries;
         self
@@ -131,6 +133,20 @@ where
     /// Whether [`retries`](Self::retries) are for calls that exceeded a limit, too. Default: no, since most would do so again.
     pub fn retry_exceeded(mut self, retry_exceeded: bool) -> Self {
         self.options.retry_exceeded = retry_exceeded;
+        self
+    }
+
+    /// The pause before the first retry of a call; each further pause is twice as long, up to
+    /// [`retry_pause_max`](Self::retry_pause_max). The grid takes between half and all of it, so that calls which failed together do
+    /// not come back together. Up to an hour; default: 100 ms.
+    pub fn retry_pause(mut self, pause: Duration) -> Self {
+        self.options.retry_pause = Some(pause);
+        self
+    }
+
+    /// The longest pause before a retry, up to an hour. Default: 10 s, or [`retry_pause`](Self::retry_pause) where that is longer.
+    pub fn retry_pause_max(mut self, pause: Duration) -> Self {
+        self.options.retry_pause_max = Some(pause);
         self
     }
 
@@ -171,6 +187,10 @@ where
     ///
     /// A call that fails is an [`Error::Call`] and stops nothing; any other error is the job's, and the last item.
     ///
+    /// The iterator of the inputs is asked on the thread that takes the outputs, so it may borrow. While it blocks, outputs wait. A
+    /// job whose iterator does not know how many items are left waits for a short while for outputs before it asks for another
+    /// input; inputs [on a thread of their own](crate::from_thread) keep nothing back.
+    ///
     /// ```no_run
     /// # #[burla::function]
     /// # fn length(text: String) -> usize { text.len() }
@@ -185,9 +205,10 @@ where
     ///
     /// # Errors
     ///
-    /// What is known before anything is dialled: an option that cannot be meant, a component that is missing or stale, no grid.
+    /// What is known before anything is dialled: an option that cannot be meant, a component that is missing or stale, no grid,
+    /// [inputs that wait on a channel](Error::BlockingInputs).
     pub fn generator(self) -> Result<Generator<F, I>> {
-        let mut calls = self.into_calls();
+        let mut calls = self.into_calls().giving_early();
         calls.start()?;
         // Until it asks for the first output.
         calls.program_has_terminal(true);
@@ -197,7 +218,7 @@ where
     /// The same as [`generator`](Self::generator) as an asynchronous stream, which starts the job when it is first polled. Works
     /// under any async runtime.
     pub fn stream(self) -> CallStream<F, I> {
-        CallStream::new(self.into_calls())
+        CallStream::new(self.into_calls().giving_early())
     }
 
     /// Gives the job to the grid, which keeps it on its disk: this program may end, and any may ask for the results by the job's
@@ -234,7 +255,7 @@ where
     /// As [`detach`](Self::detach).
     pub async fn detach_async(self) -> Result<JobHandle<F::Output>> {
         let spinner = self.options.spinner;
-        let (grid, id) = detached::submit::<F, I>(self.inputs, self.options).await?;
+        let (grid, id) = detached::submit(self.function, self.inputs, self.options).await?;
         let handle = JobHandle::new(grid, id);
         Ok(match spinner {
             Some(spinner) => handle.spinner(spinner),
@@ -250,13 +271,14 @@ where
 impl<F, I> IntoFuture for RemoteParallelMap<F, I>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
     type Output = Result<Vec<F::Output>>;
     type IntoFuture = MapFuture<F, I>;
 
     /// The same as [`run`](RemoteParallelMap::run), without blocking. Dropping the future stops the job.
-    fn into_future(self) -> MapFuture<F, I> {
+    fn into_future(mut self) -> MapFuture<F, I> {
+        self.options.ends_with_failure = true;
         let keep: KeepOutput<F> = |fate| fate.map_err(|error| Error::Call(Box::new(error)));
         MapFuture(Collect { calls: self.into_calls(), collected: Vec::new(), keep })
     }
@@ -274,7 +296,7 @@ impl<F: Function, I> Unpin for MapFuture<F, I> {}
 impl<F, I> Future for MapFuture<F, I>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
     type Output = Result<Vec<F::Output>>;
 
@@ -293,7 +315,7 @@ struct Collect<F: Function, I, T, K> {
 impl<F, I, T, K> Collect<F, I, T, K>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
     K: FnMut(Result<F::Output, CallError>) -> Result<T>,
 {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Vec<T>>> {

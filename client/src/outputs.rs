@@ -9,6 +9,7 @@ use futures_core::Stream;
 
 use crate::block_on::block_on;
 use crate::calls::Calls;
+use crate::inputs::Inputs;
 use crate::{CallError, Error, Result, Usage};
 
 /// A running job, and its outputs as calls finish. Made by [`generator`](crate::RemoteParallelMap::generator). Dropping it stops
@@ -69,7 +70,7 @@ impl<F: Function, I> Generator<F, I> {
 impl<F, I> Iterator for Generator<F, I>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
     type Item = Result<F::Output>;
 
@@ -81,7 +82,7 @@ where
 impl<F, I> Iterator for IndexedGenerator<F, I>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
     type Item = Result<(u64, F::Output)>;
 
@@ -96,7 +97,7 @@ where
 impl<F, I> Iterator for DetailedGenerator<F, I>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
     type Item = Result<CallEnd<F::Output>>;
 
@@ -111,7 +112,7 @@ where
 impl<F, I> DetailedGenerator<F, I>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
     /// What all calls that it has given took together.
     pub fn usage(&self) -> Usage {
@@ -156,7 +157,7 @@ impl<F: Function, I> Unpin for DetailedCallStream<F, I> {}
 impl<F, I> Stream for CallStream<F, I>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
     type Item = Result<F::Output>;
 
@@ -168,7 +169,7 @@ where
 impl<F, I> Stream for IndexedCallStream<F, I>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
     type Item = Result<(u64, F::Output)>;
 
@@ -183,7 +184,7 @@ where
 impl<F, I> Stream for DetailedCallStream<F, I>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
     type Item = Result<CallEnd<F::Output>>;
 
@@ -198,7 +199,7 @@ where
 impl<F, I> DetailedCallStream<F, I>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
     /// What all calls that it has given took together.
     pub fn usage(&self) -> Usage {
@@ -212,7 +213,7 @@ type Indexed<F> = Result<(u64, <F as Function>::Output)>;
 fn poll_next<F, I>(calls: &mut Calls<F, I>, context: &mut Context<'_>) -> Poll<Option<Indexed<F>>>
 where
     F: Function,
-    I: Iterator<Item = F::Input>,
+    I: Inputs<F::Input>,
 {
     let next = ready!(calls.poll_next(context));
     Poll::Ready(next.map(|next| {

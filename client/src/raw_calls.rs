@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use burla_proto::v1;
 use bytes::Bytes;
 use futures_core::Stream;
 use tokio::sync::{mpsc, oneshot};
@@ -18,6 +19,7 @@ use crate::input_buffer::{InputSender, input_buffer};
 use crate::input_source::{InputSource, Turn};
 use crate::job::{ABANDON_TIME_MAX, CANCEL_TIME_MAX, Ended, EndedBatch, Job};
 use crate::options::{CheckedOptions, Options};
+use crate::patience::Patience;
 use crate::progress::Progress;
 use crate::{CallEnd, CallError, Error, Result, Usage, connection, interrupt};
 
@@ -30,8 +32,13 @@ pub struct RawCalls<S> {
     inputs_held: bool,
     /// The last turn of taking inputs took all its time.
     inputs_are_slow: bool,
+    /// For inputs whose iterator may keep outputs back.
+    patience: Option<Patience>,
+    /// Calls whose end was given.
+    given: u64,
     usage: Usage,
     outcomes: mpsc::Receiver<EndedBatch>,
+    outcomes_sender: mpsc::WeakSender<EndedBatch>,
     /// Handed out one at a time from the batch that came last.
     ready: std::vec::IntoIter<Ended>,
     /// `None` once it has ended.
@@ -42,19 +49,25 @@ pub struct RawCalls<S> {
 /// What speaks with the grid, on the client's own runtime.
 struct Task {
     handle: JoinHandle<Result<()>>,
-    /// Dropped when nobody wants the job any more.
-    wanted: oneshot::Sender<()>,
+    /// Says why nobody wants the job any more.
+    wanted: oneshot::Sender<v1::Abandon>,
     /// Disconnected when the task has ended. Of std, because a job may be dropped where tokio does not let anyone wait: on a
     /// thread of the user's own runtime.
     over: std::sync::mpsc::Receiver<()>,
 }
 
 impl<S> RawCalls<S> {
+    /// The job has failed for its program, for this reason, although its calls have not: the scheduler is told so.
+    pub fn fail(&mut self, error: &(dyn std::error::Error + 'static)) {
+        self.abandon(v1::Abandon { error: burla_types::with_causes(error), canceled: false });
+    }
+
     /// Nobody wants the job any more: waits while the scheduler is told so, which it is unless the connection is broken. The
     /// program may exit right after.
-    fn abandon(&mut self) {
+    fn abandon(&mut self, why: v1::Abandon) {
         let Some(Task { handle, wanted, over }) = self.task.take() else { return };
-        drop(wanted);
+        // A task that has ended has nobody to tell.
+        let _ = wanted.send(why);
         // The task may wait for room.
         self.outcomes.close();
         while self.outcomes.try_recv().is_ok() {}
@@ -67,7 +80,7 @@ impl<S> RawCalls<S> {
 
 impl<S> Drop for RawCalls<S> {
     fn drop(&mut self) {
-        self.abandon();
+        self.abandon(v1::Abandon::default());
     }
 }
 
@@ -80,6 +93,7 @@ where
         let options = CheckedOptions::try_from(options)?;
         let (sender, receiver) = input_buffer();
         let (outcome_sender, outcomes) = mpsc::channel(OUTCOME_BATCHES_MAX);
+        let outcomes_sender = outcome_sender.downgrade();
         let progress = Progress::start(options.spinner);
         let inputs = InputSource::new(inputs, sender, Arc::clone(&progress));
         let canceled = interrupt::watch();
@@ -100,12 +114,20 @@ where
             inputs,
             inputs_held: false,
             inputs_are_slow: false,
+            patience: None,
+            given: 0,
             usage: Usage::default(),
             outcomes,
+            outcomes_sender,
             ready: Vec::new().into_iter(),
             task: Some(Task { handle, wanted, over }),
             progress,
         })
+    }
+
+    /// Asks for an input only when no output can be expected soon, because asking may block.
+    pub(crate) fn be_patient(&mut self) {
+        self.patience = Some(Patience::new(self.outcomes_sender.clone()));
     }
 
     /// How many inputs were taken so far.
@@ -128,6 +150,7 @@ where
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<CallEnd<Bytes>>>> {
         loop {
             if let Some(Ended { index, outcome, stderr_tail, usage }) = self.ready.next() {
+                self.given += 1;
                 self.usage.add(&usage);
                 let result = CallError::from_outcome(index, outcome, stderr_tail, usage);
                 return Poll::Ready(Some(Ok(CallEnd { index, result, usage })));
@@ -136,23 +159,22 @@ where
                 return Poll::Ready(None);
             }
             // An iterator that takes its time is not asked while there is something to give.
-            if self.inputs_are_slow
+            if (self.inputs_are_slow || self.patience.is_some())
                 && let Poll::Ready(Some(batch)) = self.outcomes.poll_recv(context)
             {
-                self.ready = batch.ended.into_iter();
+                self.take_batch(batch);
                 continue;
             }
-            let turn = if self.inputs_held { Ok(Turn::MustWait) } else { self.inputs.take(context) };
-            let turn = match turn {
+            let turn = match self.take_inputs(context) {
                 Ok(turn) => turn,
                 Err(error) => {
-                    self.abandon();
+                    self.fail(&error);
                     return Poll::Ready(Some(Err(error)));
                 }
             };
             self.inputs_are_slow = turn == Turn::TimeIsUp;
             match self.outcomes.poll_recv(context) {
-                Poll::Ready(Some(batch)) => self.ready = batch.ended.into_iter(),
+                Poll::Ready(Some(batch)) => self.take_batch(batch),
                 Poll::Ready(None) => return self.poll_task(context),
                 Poll::Pending => {
                     if turn == Turn::TimeIsUp {
@@ -161,6 +183,25 @@ where
                     return Poll::Pending;
                 }
             }
+        }
+    }
+
+    fn take_inputs(&mut self, context: &mut Context<'_>) -> Result<Turn> {
+        if self.inputs_held {
+            return Ok(Turn::MustWait);
+        }
+        let Some(patience) = &mut self.patience else { return self.inputs.take(context) };
+        if patience.poll_ask(self.inputs.taken() - self.given, context).is_pending() {
+            return Ok(Turn::MustWait);
+        }
+        let count_max = if patience.is_one_by_one() { 1 } else { u64::MAX };
+        patience.ask(|| self.inputs.take_at_most(count_max, context))
+    }
+
+    fn take_batch(&mut self, batch: EndedBatch) {
+        self.ready = batch.ended.into_iter();
+        if let Some(patience) = &mut self.patience {
+            patience.ended();
         }
     }
 

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use burla::{CallErrorKind, Error, Stdout, remote_parallel_map};
@@ -37,6 +38,63 @@ fn endless_inputs_are_taken_as_they_are_used_and_the_nodes_are_free_when_nobody_
     assert!(grid.grid.jobs().unwrap().is_empty());
     // What a scheduler holds of a job, and what is on the way there.
     assert!(taken.get() < 2_000_000, "{} inputs were taken for 1000 outputs", taken.get());
+}
+
+#[test]
+fn an_output_does_not_wait_for_an_iterator_that_blocks() {
+    let grid = LocalGrid::start(1);
+    // The component is there and compiled.
+    remote_parallel_map(typed::doubles, [1]).grid(&grid.grid).run().unwrap();
+    let (seen, outputs) = mpsc::channel();
+    let (mut given, mut is_late) = (0, false);
+    let inputs = std::iter::from_fn(move || {
+        given += 1;
+        is_late |= given > 1 && outputs.recv_timeout(Duration::from_secs(10)).is_err();
+        (given <= 2 && !is_late).then_some(given)
+    });
+    let doubled = remote_parallel_map(typed::doubles, inputs).grid(&grid.grid).generator().unwrap().map(|output| {
+        let _ = seen.send(());
+        output.unwrap()
+    });
+    assert_eq!(doubled.collect::<Vec<_>>(), [2, 4]);
+}
+
+#[test]
+fn a_crawler_feeds_its_own_inputs_from_a_thread_and_is_refused_without_one() {
+    let grid = LocalGrid::start(1);
+    let (sender, numbers) = mpsc::channel();
+    sender.send(1).unwrap();
+    let refused = remote_parallel_map(typed::doubles, numbers).grid(&grid.grid).generator().err().unwrap();
+    assert!(matches!(refused, Error::BlockingInputs), "{refused:?}");
+
+    let (sender, numbers) = mpsc::channel();
+    sender.send(1).unwrap();
+    let (mut sender, mut found) = (Some(sender), Vec::new());
+    for doubled in remote_parallel_map(typed::doubles, burla::from_thread(|| numbers)).grid(&grid.grid).generator().unwrap() {
+        let doubled = doubled.unwrap();
+        found.push(doubled);
+        if doubled < 64 {
+            sender.as_ref().unwrap().send(doubled).unwrap();
+        } else {
+            sender = None;
+        }
+    }
+    assert_eq!(found, [2, 4, 8, 16, 32, 64], "the job ends when the sender is dropped");
+}
+
+#[tokio::test]
+async fn inputs_come_from_a_stream_and_outputs_before_the_next_input() {
+    let grid = LocalGrid::start(1);
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let inputs = burla::from_stream(tokio_stream::wrappers::ReceiverStream::new(receiver));
+    let mut outputs = remote_parallel_map(typed::doubles, inputs).grid(&grid.grid).stream();
+    for number in 1..=3 {
+        sender.send(number).await.unwrap();
+        let output = poll_fn(|context| Pin::new(&mut outputs).poll_next(context)).await;
+        assert_eq!(output.unwrap().unwrap(), 2 * number);
+    }
+    drop(sender);
+    assert!(poll_fn(|context| Pin::new(&mut outputs).poll_next(context)).await.is_none());
 }
 
 #[test]

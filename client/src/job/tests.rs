@@ -51,6 +51,8 @@ enum Step {
     Give(&'static [u8]),
     GiveNoMore,
     Waiting(&'static str),
+    /// Tells what means nothing.
+    Malformed,
     /// Ends the stream with this.
     Fail(Status),
 }
@@ -143,6 +145,7 @@ impl Fake {
                     let report = CallReport::Printed { stream: OutputStream::Stdout, first_line, lines: lines.into() };
                     Response::Events(CallEvents { events: vec![convert::call_event(index, 1, report)] })
                 }
+                Malformed => Response::Events(CallEvents { events: vec![v1::CallEvent::default()] }),
                 Waiting(reason) => Response::Waiting(v1::Waiting { reason: reason.to_owned() }),
                 Fail(status) => {
                     let _ = responses.send(Err(status)).await;
@@ -471,6 +474,74 @@ fn a_job_that_fails_here_is_abandoned() {
 }
 
 #[test]
+fn a_message_that_means_nothing_is_the_schedulers_fault() {
+    let mut fake = scheduler([vec![Inputs(3), Malformed, Abandoned]]);
+    let error = fake.run().unwrap_err();
+    assert!(matches!(&error, Error::Protocol { reason } if reason.contains("a call event without an event")), "{error:?}");
+    assert_eq!(fake.asked(), ["open", "inputs 0 1 2", "abandon"], "and the job is not tried again");
+    // A status that tonic makes of bytes that are no message.
+    let unreadable = Status::internal("failed to decode Protobuf message: invalid varint");
+    let error = scheduler([vec![Inputs(3), Fail(unreadable)]]).run().unwrap_err();
+    assert!(matches!(error, Error::Protocol { .. }), "{error:?}");
+}
+
+#[test]
+fn an_output_is_given_before_an_iterator_is_asked_that_may_block() {
+    let fake = scheduler([vec![Inputs(1), End(vec![0]), Inputs(2), End(vec![1]), Inputs(3), Closed, End(vec![2])]]);
+    let (seen, outputs) = std::sync::mpsc::channel();
+    let mut given = 0;
+    // As of lines that somebody types who reads each answer first.
+    let blocking = std::iter::from_fn(move || {
+        if (1..3).contains(&given) {
+            let index = outputs.recv_timeout(Duration::from_secs(60)).expect("the output of the last input is there");
+            assert_eq!(index, given - 1);
+        }
+        given += 1;
+        (given <= 3).then(|| Ok(Bytes::from_static(b"line")))
+    });
+    let options = Options { grid: Some(fake.grid.clone()), stdout: Stdout::Discard, ..Options::default() };
+    let mut calls = RawCalls::start(component(), "tests::echo", tokio_stream::iter(blocking), options).unwrap();
+    calls.be_patient();
+    for expected in 0..3 {
+        assert_eq!(next_end(&mut calls).unwrap(), Some(expected));
+        let _ = seen.send(expected);
+    }
+    assert_eq!(next_end(&mut calls).unwrap(), None);
+}
+
+#[test]
+fn outputs_lead_to_further_inputs_through_a_channel_that_a_thread_waits_on() {
+    let mut steps: Vec<_> = (0..3).flat_map(|index| [Inputs(index as usize + 1), End(vec![index])]).collect();
+    steps.push(Closed);
+    let fake = scheduler([steps]);
+    let (sender, pages) = std::sync::mpsc::channel::<u64>();
+    let mut inputs = crate::from_thread(|| pages);
+    let encoded = tokio_stream::wrappers::ReceiverStream::new({
+        let (forward, forwarded) = mpsc::channel(1);
+        connection::runtime().spawn(async move {
+            use crate::Inputs as _;
+            while let Some(page) = std::future::poll_fn(|context| inputs.poll_input(context)).await {
+                let _ = forward.send(Ok(Bytes::from(format!("{page}")))).await;
+            }
+        });
+        forwarded
+    });
+    let options = Options { grid: Some(fake.grid.clone()), stdout: Stdout::Discard, ..Options::default() };
+    let mut calls = RawCalls::start(component(), "tests::echo", encoded, options).unwrap();
+    let mut sender = Some(sender);
+    sender.as_ref().unwrap().send(0).unwrap();
+    let mut ended = Vec::new();
+    while let Some(index) = next_end(&mut calls).unwrap() {
+        ended.push(index);
+        match index {
+            0 | 1 => sender.as_ref().unwrap().send(index + 1).unwrap(),
+            _ => sender = None,
+        }
+    }
+    assert_eq!(ended, [0, 1, 2], "and the job ends when the sender is dropped");
+}
+
+#[test]
 fn answers_end_the_job_also_when_it_is_opened_again() {
     let error = scheduler([vec![Inputs(3), Fail(status::to_status(&GridError::Canceled))]]).run().unwrap_err();
     assert!(matches!(error, Error::JobCanceled { by: CanceledBy::Operator, .. }), "{error:?}");
@@ -524,4 +595,11 @@ fn is_lost_after_a_while(first: Vec<Step>) {
     // At once, after at most 100 ms and after at most 300 ms.
     let asked = scheduler.asked();
     assert!((3..=5).contains(&asked.iter().filter(|asked| asked.starts_with("open")).count()), "{asked:?}");
+}
+
+#[test]
+fn a_node_that_was_lost_is_told_with_what_that_costs() {
+    let text = |name: &str, calls| node_lost_text(&v1::NodeLost { name: name.to_owned(), calls });
+    assert_eq!(text("node-1", 1), "node node-1 was lost; 1 call that it had runs again");
+    assert_eq!(text("a\nb", 7), "node a b was lost; 7 calls that it had run again");
 }
