@@ -18,6 +18,15 @@ pub trait WireSize {
     fn wire_bytes(&self) -> usize {
         self.payload_bytes() + ENTRY_OVERHEAD_BYTES
     }
+
+    /// Bytes that it takes in memory: its payload, and the value that refers to it. A small call takes five times as much there as
+    /// on the wire, so a bound on memory counts these.
+    fn held_bytes(&self) -> usize
+    where
+        Self: Sized,
+    {
+        self.payload_bytes() + size_of::<Self>()
+    }
 }
 
 impl WireSize for bytes::Bytes {

@@ -101,7 +101,7 @@ impl Components {
             Ok(None) => return Err(GridError::UnknownComponent(digest)),
             Err(error) => {
                 tracing::error!(%error, %digest, "cannot read a component");
-                return Err(GridError::UnknownComponent(digest));
+                return Err(GridError::CannotKeep { reason: format!("the scheduler cannot read component {digest}: {error}") });
             }
         };
         if digest.verify(&bytes).is_err() {
@@ -120,6 +120,11 @@ impl Components {
     pub(crate) fn put(&self, digest: Digest, bytes: &[u8], needed: &HashSet<Digest>) -> Result<(), GridError> {
         digest.verify(bytes)?;
         describe(bytes)?;
+        self.store(digest, bytes, needed)
+    }
+
+    /// Writes a component to the disk. That the disk does not take it is the scheduler's fault, and not its client's.
+    fn store(&self, digest: Digest, bytes: &[u8], needed: &HashSet<Digest>) -> Result<(), GridError> {
         tracing::info!(%digest, bytes = bytes.len(), "component uploaded");
         self.metrics.components_uploaded.inc();
         let is_needed = |name: &str| name.parse().is_ok_and(|digest| needed.contains(&digest));
@@ -132,10 +137,10 @@ impl Components {
             }
             Err(error) => {
                 tracing::error!(%error, %digest, "cannot write a component");
-                format!("the scheduler cannot store the component: {error}")
+                format!("the scheduler cannot write the component to its disk: {error}; free space in its data directory")
             }
         };
-        Err(GridError::InvalidRequest { reason })
+        Err(GridError::CannotKeep { reason })
     }
 
     /// Checks that the component is here and has this function.
@@ -187,6 +192,20 @@ mod tests {
         let useless = components.put(Digest::of(EMPTY), EMPTY, &HashSet::new()).unwrap_err();
         assert!(useless.to_string().contains("does not export"), "{useless}");
         assert!(!components.has(Digest::of(EMPTY)));
+    }
+
+    #[test]
+    fn a_disk_that_fails_is_not_an_invalid_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let components = Components::open(folder.path(), Arc::default()).unwrap();
+        let digest = Digest::of(EMPTY);
+        // What stands in its place cannot be read as a file.
+        std::fs::create_dir(folder.path().join("components").join(digest.to_string())).unwrap();
+        let unread = components.get(digest).unwrap_err();
+        assert!(matches!(&unread, GridError::CannotKeep { reason } if reason.contains("cannot read component")), "{unread}");
+        std::fs::remove_dir_all(folder.path().join("components")).unwrap();
+        let unwritten = components.store(digest, EMPTY, &HashSet::new()).unwrap_err();
+        assert!(matches!(&unwritten, GridError::CannotKeep { reason } if reason.contains("cannot write")), "{unwritten}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use self::handle::Message;
-pub(crate) use self::handle::{ClientHandles, DriverHandle, Opened, Resume, SessionNumber};
+pub(crate) use self::handle::{ClientHandles, DriverHandle, Gone, Opened, Resume, SessionNumber};
 use self::jobs::JobEndpoint;
 use self::nodes::NodeEnd;
 pub(crate) use self::nodes::{NodeOutbox, ToNode};

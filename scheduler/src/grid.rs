@@ -38,8 +38,8 @@ use rustc_hash::FxHashSet;
 
 use claims::Claims;
 use event::{
-    Action, CallNews, CallToRun, CallUpdate, CallsReturned, ClientUpdate, Event, JobSpec, JobSummary, NodeCommand, NodeSpec,
-    ReturnReason, Timestamp,
+    Action, CallNews, CallToRun, CallUpdate, CallsReturned, ClientUpdate, Event, JobSpec, JobSummary, NodeCommand, NodeLost,
+    NodeSpec, ReturnReason, Timestamp,
 };
 use job::Job;
 use lease::SentCall;
@@ -60,6 +60,18 @@ const TROUBLES_MAX: u32 = 8;
 /// Jobs that are over and are remembered, for nodes that come back and still run something of one. Older ones are taken for jobs
 /// that may be opened again, and stopped somewhat later.
 const ENDED_JOBS_MAX: usize = 4096;
+
+/// After how long without a node jobs that wait are told how long it has been. A job that waits for a week says so eight times.
+const NODELESS_STEPS: [Duration; 8] = [
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+    Duration::from_secs(10 * 60),
+    Duration::from_secs(60 * 60),
+    Duration::from_secs(6 * 60 * 60),
+    Duration::from_secs(24 * 60 * 60),
+    Duration::from_secs(3 * 24 * 60 * 60),
+    Duration::from_secs(7 * 24 * 60 * 60),
+];
 
 /// All nodes and all open jobs.
 #[derive(Debug, Default)]
@@ -94,6 +106,10 @@ pub struct Grid {
     recheck_given_up: bool,
     /// The nodes are others, and with them what jobs may wait for.
     nodes_changed: bool,
+    /// Since when no node is connected, where one was.
+    nodeless_since: Option<Timestamp>,
+    /// How many of [`NODELESS_STEPS`] have gone by since then.
+    nodeless_steps: usize,
     /// Something happened that may leave a job short of what others have too much of.
     out_of_balance: bool,
     /// Something happened after which a job may have no node left that would run it.
@@ -110,8 +126,9 @@ impl Grid {
         match event {
             Event::NodeJoined(id, spec, held) => {
                 if self.nodes.contains_key(&id) {
-                    // Its session broke, and it is back before that was noticed.
+                    // Its session broke, and it is back before that was noticed: it was not lost.
                     self.node_left(id);
+                    self.actions.retain(|action| !matches!(action, Action::ToClient(_, ClientUpdate::NodeLost(_))));
                 }
                 self.node_joined(id, spec);
                 self.node_holds(id, held);
@@ -231,13 +248,14 @@ impl Grid {
     }
 
     fn node_left(&mut self, id: NodeId) {
+        let name = self.nodes.get(&id).map(|node| node.spec.name.clone()).unwrap_or_default();
         self.remove_node(id);
         self.forget_claims_of(id);
         self.check_refusals = true;
         self.adjust_ceilings();
         self.out_of_balance = true;
         for job in self.jobs_on(id) {
-            self.with_job(job, |grid, job| grid.lease_lost(job, id));
+            self.with_job(job, |grid, job| grid.lease_lost(job, id, &name));
         }
     }
 
@@ -293,6 +311,7 @@ impl Grid {
 
     /// Puts a job back that was taken out and worked on.
     fn put_back(&mut self, mut job: Box<Job>) {
+        job.tell_tries(&mut self.actions);
         let wishes = job.slots_wanted() > 0;
         if wishes != job.wishes {
             job.wishes = wishes;
@@ -487,13 +506,13 @@ impl Grid {
     }
 
     /// A node is gone, and with it what it was doing: the calls are run elsewhere, unless it was not the first time.
-    fn lease_lost(&mut self, job: &mut Job, node: NodeId) {
+    fn lease_lost(&mut self, job: &mut Job, node: NodeId, name: &str) {
         let Some(lease) = job.leases.remove(node) else { return };
         // A node runs calls in the order it gets them, so those beyond its slots had not begun, and have lost nothing.
         let begun = lease.slots_told.unwrap_or(0).max(lease.held);
         let mut lost: Vec<_> = lease.sent.into_iter().collect();
         lost.sort_by_key(|(_, sent)| sent.order);
-        let mut updates = Vec::new();
+        let (mut updates, mut reopened) = (Vec::new(), 0);
         // From the back, so that the queue ends up in order.
         for (position, (index, sent)) in lost.into_iter().enumerate().rev() {
             let Some(input) = sent.input else { continue };
@@ -505,6 +524,7 @@ impl Grid {
             if losses < LOSSES_MAX {
                 self.requeued += 1;
                 job.requeued += 1;
+                reopened += 1;
                 let (attempt, failures) = (job.next_attempt(index, sent.attempt), sent.failures);
                 job.reopen(CallToRun { index, attempt, losses, failures, input });
                 continue;
@@ -515,13 +535,17 @@ impl Grid {
                 CallReport::Ended { outcome: Outcome::Lost { reason }, stderr_tail: String::new(), usage: Usage::default() };
             updates.push(CallUpdate { index, report });
         }
+        if reopened > 0 || !updates.is_empty() {
+            let lost = NodeLost { name: name.to_owned(), calls: reopened };
+            self.actions.push(Action::ToClient(job.id, ClientUpdate::NodeLost(lost)));
+        }
         self.tell_client(job, updates);
         self.fill_all(job);
     }
 
     fn tell_client(&mut self, job: &mut Job, updates: Vec<CallUpdate>) {
         if !updates.is_empty() {
-            job.untaken_bytes += updates.iter().map(WireSize::wire_bytes).sum::<usize>();
+            job.untaken_bytes += updates.iter().map(WireSize::held_bytes).sum::<usize>();
             self.actions.push(Action::ToClient(job.id, ClientUpdate::Calls(updates)));
         }
     }
@@ -609,7 +633,7 @@ impl Grid {
         let cpus = |resources: Resources| resources.cpu_millis as f64 / 1000.0;
         let mib = |resources: Resources| resources.memory_bytes >> 20;
         let Some(largest) = self.capacity.largest else {
-            return "no node has joined the grid; start one with `burla-node --scheduler URL`".to_owned();
+            return self.no_node_reason(job);
         };
         if let Some(refusal) = job.refusal.as_ref().filter(|_| self.is_refused_everywhere(job)) {
             return format!("no node that is there now runs it: {refusal}");
@@ -629,8 +653,23 @@ impl Grid {
         }
     }
 
-    fn end_job(&mut self, job: Box<Job>, result: Result<JobSummary, GridError>) {
+    /// What a job waits for while no node is connected.
+    fn no_node_reason(&self, job: &Job) -> String {
+        const REMEDY: &str = "start one with `burla-node --scheduler URL`";
+        match self.nodeless_since {
+            Some(since) => {
+                let time = rounded(self.now.0.saturating_sub(since.0));
+                format!("no node is connected{time}; the job goes on when one comes back, or {REMEDY}")
+            }
+            // Under a scheduler that was there before.
+            None if job.was_placed => format!("no node is connected since the scheduler started; {REMEDY}"),
+            None => format!("no node has joined the grid; {REMEDY}"),
+        }
+    }
+
+    fn end_job(&mut self, mut job: Box<Job>, result: Result<JobSummary, GridError>) {
         let id = job.id;
+        job.tell_tries(&mut self.actions);
         self.stop_job(job);
         self.actions.push(Action::ToClient(id, ClientUpdate::Ended(result)));
     }
@@ -656,6 +695,17 @@ impl Grid {
                 }
             }
         }
+    }
+}
+
+/// How long something has been so, in steps that grow: each new one is told to who waits. Empty below the first.
+fn rounded(time: Duration) -> String {
+    let seconds = NODELESS_STEPS.into_iter().rev().map(|step| step.as_secs()).find(|step| *step <= time.as_secs());
+    match seconds {
+        None => String::new(),
+        Some(seconds @ 0..60) => format!(", for {seconds} s now"),
+        Some(seconds @ 60..3600) => format!(", for {} min now", seconds / 60),
+        Some(seconds) => format!(", for {} h now", seconds / 3600),
     }
 }
 

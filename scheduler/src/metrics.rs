@@ -36,10 +36,12 @@ pub struct Metrics {
 pub(crate) enum JobEnd {
     /// Every call has ended, and its client knows.
     Finished,
-    /// The grid could not go on with it.
+    /// The grid could not go on with it, or a call failed and its client waits for no other.
     Failed,
-    /// Its client did not want the rest.
+    /// Someone canceled it.
     Canceled,
+    /// Its program did not want the rest.
+    Stopped,
     /// Its client went away.
     Abandoned,
 }
@@ -79,7 +81,7 @@ impl Default for Metrics {
             components_uploaded: Counter::default(),
         };
         // What has not happened yet is told as 0, so that the first time shows as a rise and not as a series that was not there.
-        for end in [JobEnd::Finished, JobEnd::Failed, JobEnd::Canceled, JobEnd::Abandoned] {
+        for end in [JobEnd::Finished, JobEnd::Failed, JobEnd::Canceled, JobEnd::Stopped, JobEnd::Abandoned] {
             metrics.jobs_ended.get_or_create(&end).inc_by(0);
         }
         for end in [CallEnd::Done, CallEnd::Failed] {
@@ -124,6 +126,7 @@ impl EncodeLabelSet for JobEnd {
             Self::Finished => "finished",
             Self::Failed => "failed",
             Self::Canceled => "canceled",
+            Self::Stopped => "stopped",
             Self::Abandoned => "abandoned",
         };
         [("result", result)].encode(encoder)
@@ -173,6 +176,7 @@ mod tests {
             "burla_scheduler_jobs 0",
             "burla_scheduler_jobs_ended_total{result=\"finished\"} 1",
             "burla_scheduler_jobs_ended_total{result=\"abandoned\"} 0",
+            "burla_scheduler_jobs_ended_total{result=\"stopped\"} 0",
             "burla_scheduler_inputs_total 0",
             "burla_scheduler_calls_ended_total{result=\"failed\"} 0",
             "burla_scheduler_calls_requeued_total{reason=\"node_lost\"} 0",

@@ -43,6 +43,7 @@ pub(crate) use self::indices::Indices;
 pub(crate) use self::recovery::RestoredJob;
 use self::waiting::Waiting;
 pub(crate) use self::writer::Writer;
+use crate::grid::event::Tries;
 
 /// The log that everything is in. With several schedulers, each will own some of several.
 const SHARD: Shard = Shard(0);
@@ -300,6 +301,16 @@ impl Store {
         job.lines += lines.len() as u64;
         let bytes = waiting.add_lines(id, first, lines);
         self.added(&mut state, bytes)
+    }
+
+    /// How many tries at calls of a job were made again until now. It is written within a second, along with others.
+    pub(crate) fn note_tries(&self, id: JobId, tries: Tries) {
+        let mut state = self.state();
+        let State { jobs, waiting, .. } = &mut *state;
+        if open(jobs, id).is_some() {
+            let bytes = waiting.note_tries(id, tries, tokio::time::Instant::now());
+            self.added(&mut state, bytes);
+        }
     }
 
     /// A job ended, kept or not; this is how. Of one that was not kept it is written within a second, along with others.

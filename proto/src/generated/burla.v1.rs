@@ -397,6 +397,15 @@ pub struct OpenJob {
     /// Whether one that exceeded a limit is, too.
     #[prost(bool, tag = "10")]
     pub retries_exceeded: bool,
+    /// The first call that fails ends the job for its client. Of detached jobs it means nothing.
+    #[prost(bool, tag = "11")]
+    pub ends_with_failure: bool,
+    /// The pause before the first retry of a call, in milliseconds; each further one is twice as long. Absent: 100.
+    #[prost(uint64, optional, tag = "12")]
+    pub retry_pause_ms: ::core::option::Option<u64>,
+    /// The longest pause, in milliseconds. Absent: 10,000, or the first pause where that is longer.
+    #[prost(uint64, optional, tag = "13")]
+    pub retry_pause_ms_max: ::core::option::Option<u64>,
 }
 /// Nested message and enum types in `OpenJob`.
 pub mod open_job {
@@ -441,13 +450,20 @@ pub struct Taken {
     #[prost(uint64, tag = "1")]
     pub events: u64,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Abandon {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Abandon {
+    /// The job failed at its client, and this is why. Empty where nothing failed there.
+    #[prost(string, tag = "1")]
+    pub error: ::prost::alloc::string::String,
+    /// Someone canceled it there, with Ctrl-C.
+    #[prost(bool, tag = "2")]
+    pub canceled: bool,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct InputsClosed {}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MapResponse {
-    #[prost(oneof = "map_response::Response", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "map_response::Response", tags = "1, 2, 3, 4, 5")]
     pub response: ::core::option::Option<map_response::Response>,
 }
 /// Nested message and enum types in `MapResponse`.
@@ -465,6 +481,9 @@ pub mod map_response {
         /// How much of the job runs, several times a second while that changes.
         #[prost(message, tag = "4")]
         Progress(super::Progress),
+        /// A node was lost that had calls of the job.
+        #[prost(message, tag = "5")]
+        NodeLost(super::NodeLost),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -562,6 +581,15 @@ pub struct GetJobResponse {
 pub struct CallEvents {
     #[prost(message, repeated, tag = "1")]
     pub events: ::prost::alloc::vec::Vec<CallEvent>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NodeLost {
+    /// For people to recognise it by.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Calls that it had and that run again.
+    #[prost(uint64, tag = "2")]
+    pub calls: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Waiting {
@@ -688,6 +716,9 @@ pub struct Job {
     /// What it was opened with. Its environment has names and no values.
     #[prost(message, optional, tag = "22")]
     pub options: ::core::option::Option<OpenJob>,
+    /// Of one that was abandoned: its program stopped it, and did not go away.
+    #[prost(bool, tag = "23")]
+    pub stopped: bool,
 }
 /// Nested message and enum types in `Job`.
 pub mod job {
@@ -747,6 +778,9 @@ pub struct CancelJobRequest {
     pub client: ::core::option::Option<Peer>,
     #[prost(bytes = "bytes", tag = "2")]
     pub job_id: ::prost::bytes::Bytes,
+    /// Set by the client of an attached job that cannot say so on the job's stream.
+    #[prost(message, optional, tag = "3")]
+    pub abandon: ::core::option::Option<Abandon>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CancelJobResponse {}
@@ -1684,7 +1718,7 @@ pub mod client_api_server {
 /// machine, but outlive the version that wrote them: fields are added and never given another meaning.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Record {
-    #[prost(oneof = "record::Record", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "record::Record", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub record: ::core::option::Option<record::Record>,
 }
 /// Nested message and enum types in `Record`.
@@ -1712,6 +1746,8 @@ pub mod record {
         /// Of this job, nothing is kept from here on.
         #[prost(message, tag = "9")]
         JobForgotten(super::KeptJobForgotten),
+        #[prost(message, tag = "10")]
+        JobTries(super::KeptJobTries),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1801,6 +1837,18 @@ pub mod segment {
 pub struct Inputs {
     #[prost(bytes = "bytes", repeated, tag = "1")]
     pub inputs: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+/// Tries of the job's calls that were made again until then. The last that is written counts.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeptJobTries {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub job_id: ::prost::bytes::Bytes,
+    /// Of calls that failed.
+    #[prost(uint64, tag = "2")]
+    pub retried: u64,
+    /// Of calls that were lost, or late.
+    #[prost(uint64, tag = "3")]
+    pub requeued: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct KeptJobEnded {

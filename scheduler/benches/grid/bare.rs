@@ -52,7 +52,7 @@ impl Core for Bare {
                         updates.push(CallUpdate { index: news.index, report: news.report });
                     }
                 }
-                job.untaken_bytes += updates.iter().map(WireSize::wire_bytes).sum::<usize>();
+                job.untaken_bytes += updates.iter().map(WireSize::held_bytes).sum::<usize>();
                 let calls = job.take(updates.len() as u64);
                 return vec![
                     Action::ToClient(id, ClientUpdate::Calls(updates)),

@@ -9,7 +9,8 @@ use burla_proto::WireSize;
 use burla_proto::convert::{CallReport, Work};
 use burla_scheduler::grid::Grid;
 use burla_scheduler::grid::event::{
-    Action, Before, CallNews, CallsReturned, ClientUpdate, Event, JobSpec, NodeCommand, NodeSpec, ReturnReason, TICK, Timestamp,
+    Action, Before, CallNews, CallsReturned, ClientUpdate, Event, JobSpec, NodeCommand, NodeSpec, ReturnReason, RetryPauses, TICK,
+    Timestamp,
 };
 use burla_types::{Attempt, Digest, JobId, Limits, NodeId, Outcome, Resources, Usage};
 use bytes::Bytes;
@@ -253,7 +254,7 @@ impl<C: Core> World<C> {
                 self.answers.push(Event::CallsReturned(node, job, returned));
             }
             Action::ToClient(job, ClientUpdate::Calls(updates)) => {
-                let bytes: usize = updates.iter().map(WireSize::wire_bytes).sum();
+                let bytes: usize = updates.iter().map(WireSize::held_bytes).sum();
                 self.clients[number(job.as_bytes())].untaken_bytes += bytes;
             }
             Action::SetInputsPaused(job, paused) => self.clients[number(job.as_bytes())].paused = paused,
@@ -286,6 +287,7 @@ fn job() -> JobSpec {
         parallelism_max: u64::MAX,
         retries: 0,
         retries_exceeded: false,
+        retry_pauses: RetryPauses::default(),
         before: Before::default(),
     }
 }

@@ -11,7 +11,7 @@ use burla_types::{GridError, JobId};
 
 use super::jobs::{JobEndpoint, Kind};
 use super::notes::Notes;
-use super::{ClientHandles, Driver, Opened, Resume, SessionNumber};
+use super::{ClientHandles, Driver, Gone, Opened, Resume, SessionNumber};
 use crate::grid::event::{CallUpdate, ClientUpdate, Event, JobSpec};
 use crate::metrics::JobEnd;
 
@@ -32,7 +32,7 @@ impl Attached {
     /// The client is told more.
     pub(crate) fn tell(&mut self, updates: &[CallUpdate]) {
         for update in updates {
-            self.bytes += update.wire_bytes();
+            self.bytes += update.held_bytes();
             self.kept.push_back(update.clone());
         }
         while self.bytes > KEPT_BYTES_MAX && self.kept.len() > 1 {
@@ -49,7 +49,7 @@ impl Attached {
 
     fn forget_first(&mut self) {
         if let Some(update) = self.kept.pop_front() {
-            self.bytes -= update.wire_bytes();
+            self.bytes -= update.held_bytes();
             self.first += 1;
         }
     }
@@ -177,7 +177,7 @@ impl Driver {
     /// The client's stream is over, by the client's doing or because the connection broke.
     pub(super) fn client_lost(&mut self, id: JobId, stream: SessionNumber, is_broken: bool) -> Option<Event> {
         if !is_broken && self.jobs.get(&id).is_some_and(JobEndpoint::is_over) {
-            return self.client_gone(id, stream);
+            return self.client_gone(id, stream, Gone::Stopped);
         }
         let end = self.jobs.get_mut(&id)?.attached(stream)?;
         if end.ended.is_none() {
@@ -188,8 +188,13 @@ impl Driver {
     }
 
     /// The client wants no more of the job.
-    pub(super) fn client_gone(&mut self, id: JobId, stream: SessionNumber) -> Option<Event> {
+    pub(super) fn client_gone(&mut self, id: JobId, stream: SessionNumber, why: Gone) -> Option<Event> {
         self.jobs.get_mut(&id)?.attached(stream)?;
+        self.give_up(id, why)
+    }
+
+    /// Ends an attached job of which its client wants no more.
+    pub(super) fn give_up(&mut self, id: JobId, why: Gone) -> Option<Event> {
         let job = self.jobs.remove(&id)?;
         if job.is_over() {
             return None;
@@ -197,8 +202,22 @@ impl Driver {
         if let Kind::Attached(end) = &job.kind {
             end.tell(ClientUpdate::Ended(Err(GridError::Canceled)));
         }
-        tracing::info!(job = %id, name = %job.notes.options.name, "job abandoned by its client");
-        self.job_ended(id, &job.notes, JobEnd::Abandoned, None, (0, 0));
+        let (end, error) = match (why, job.notes.deciding_failure()) {
+            (Gone::Failed(error), _) => (JobEnd::Failed, error),
+            (Gone::Canceled, _) => (JobEnd::Canceled, "its program was stopped with Ctrl-C".to_owned()),
+            (Gone::Stopped | Gone::Vanished, Some(failure)) => (JobEnd::Failed, failure.to_owned()),
+            (Gone::Stopped, None) => (JobEnd::Stopped, "its program stopped it".to_owned()),
+            (Gone::Vanished, None) => {
+                let grace = self.client_grace.as_secs_f64();
+                (JobEnd::Abandoned, format!("its program went away: its connection broke, and it was not back within {grace} s"))
+            }
+        };
+        let name = &job.notes.options.name;
+        match end {
+            JobEnd::Abandoned => tracing::info!(job = %id, %name, "job abandoned by its client"),
+            _ => tracing::info!(job = %id, %name, %error, "job ended by its client"),
+        }
+        self.job_ended(id, &job.notes, end, Some(error));
         Some(Event::JobAbandoned(id))
     }
 

@@ -165,7 +165,7 @@ impl Driver {
         let calls_ended = job.ended.len();
         let mut notes = Notes::new(Arc::new(job.options.clone()), job.opened, true);
         notes.add_before(calls_ended, job.usage, &job.failures, job.nodes);
-        (notes.inputs, notes.inputs_closed) = (job.inputs, job.inputs_closed);
+        (notes.inputs, notes.inputs_closed, notes.tries) = (job.inputs, job.inputs_closed, job.tries);
         let detached = Detached::restored(job.inputs, job.inputs_closed, job.ended, job.lines_shown);
         let (id, fed) = (job.id, detached.fed());
         tracing::info!(job = %id, inputs = job.inputs, calls_ended, "going on with a kept job");
@@ -175,7 +175,7 @@ impl Driver {
         match job_spec(job.options) {
             Ok(mut spec) => {
                 let (calls_failed, usage) = (job.calls_failed, job.usage);
-                spec.before = Before { openings, calls_ended, calls_failed, usage };
+                spec.before = Before { openings, calls_ended, calls_failed, usage, tries: job.tries };
                 self.handle(Event::JobOpened(id, spec));
                 // What is not read again is there all the same: what comes has its index after it.
                 self.handle(Event::InputsResent(id, Vec::new(), fed));
@@ -246,7 +246,7 @@ impl Driver {
 
     /// What became of calls of a detached job goes to the store. Until it is on the disk, it counts as untaken.
     pub(super) fn keep_calls(&mut self, id: JobId, calls: Vec<CallUpdate>) {
-        let bytes = calls.iter().map(WireSize::wire_bytes).sum();
+        let bytes = calls.iter().map(WireSize::held_bytes).sum();
         let node = self.speaking.as_ref().map(|(_, name)| Arc::clone(name));
         let (mut outcomes, mut lines) = (Vec::new(), Vec::new());
         let mut ticket = Ticket::default();

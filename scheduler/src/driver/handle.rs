@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use burla_proto::v1;
+use burla_types::text::truncated;
 use burla_types::{Digest, GridError, JobId, NodeId};
 use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
@@ -18,6 +19,9 @@ use crate::store::{Store, StoreError, Ticket};
 /// Events that may wait for the driver, of all streams together. A stream that finds it full waits, and HTTP/2 passes that on to
 /// its sender.
 const EVENTS_MAX: usize = 1024;
+
+/// Bytes of a text that says how a job ended: some lines for people, of which there is one for each job in the history.
+pub(super) const ERROR_BYTES_MAX: usize = 1 << 10;
 
 /// Which session of a node, or stream of a client, something belongs to: of one that another has taken the place of, nobody wants
 /// to know.
@@ -33,7 +37,7 @@ pub(super) enum Message {
     Open { id: JobId, spec: Box<JobSpec>, options: Arc<v1::OpenJob>, resume: Option<Resume>, client: ClientHandles },
     ClientSaid { job: JobId, stream: SessionNumber, event: Event },
     Taken { job: JobId, stream: SessionNumber, events: u64 },
-    ClientGone { job: JobId, stream: SessionNumber },
+    ClientGone { job: JobId, stream: SessionNumber, why: Gone },
     ClientLost { job: JobId, stream: SessionNumber, is_broken: bool },
     Submit { id: JobId, stream: SessionNumber, spec: Box<JobSpec>, options: Arc<v1::OpenJob>, answer: SubmitAnswer },
     SubmitterGone { job: JobId, stream: SessionNumber },
@@ -45,8 +49,31 @@ pub(super) enum Message {
     Jobs { ended: bool, answer: oneshot::Sender<Vec<v1::Job>> },
     Job(JobId, oneshot::Sender<Option<v1::Job>>),
     Components(oneshot::Sender<HashSet<Digest>>),
-    Cancel(JobId, oneshot::Sender<bool>),
+    Cancel { job: JobId, why: Gone, answer: oneshot::Sender<bool> },
     Drain(oneshot::Sender<()>),
+}
+
+/// Why nobody wants any more of a job that is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// Its program has all it wanted, or is told to stop.
+    Stopped,
+    /// Someone canceled it.
+    Canceled,
+    /// It failed at its client, and this is why.
+    Failed(String),
+    /// Its program went away without a word.
+    Vanished,
+}
+
+impl From<v1::Abandon> for Gone {
+    fn from(abandon: v1::Abandon) -> Self {
+        match abandon {
+            v1::Abandon { canceled: true, .. } => Self::Canceled,
+            v1::Abandon { error, .. } if !error.is_empty() => Self::Failed(truncated(&error, ERROR_BYTES_MAX).into_owned()),
+            v1::Abandon { .. } => Self::Stopped,
+        }
+    }
 }
 
 /// Where a client that hands a job over is told how far the grid has it.
@@ -148,8 +175,8 @@ impl DriverHandle {
     }
 
     /// The client of a job wants no more of it: it is over for it, in whatever way.
-    pub(crate) async fn client_gone(&self, job: JobId, stream: SessionNumber) {
-        let _ = self.send(Message::ClientGone { job, stream }).await;
+    pub(crate) async fn client_gone(&self, job: JobId, stream: SessionNumber, why: Gone) {
+        let _ = self.send(Message::ClientGone { job, stream, why }).await;
     }
 
     /// The stream of a job's client ended without a word. It may be back; where the connection is not known to be broken, only if
@@ -218,8 +245,8 @@ impl DriverHandle {
     }
 
     /// Ends a job, if it is open.
-    pub(crate) async fn cancel(&self, id: JobId) -> Result<(), GridError> {
-        let was_open = self.ask(|answer| Message::Cancel(id, answer)).await?;
+    pub(crate) async fn cancel(&self, id: JobId, why: Gone) -> Result<(), GridError> {
+        let was_open = self.ask(|answer| Message::Cancel { job: id, why, answer }).await?;
         if was_open { Ok(()) } else { Err(GridError::UnknownJob(id)) }
     }
 

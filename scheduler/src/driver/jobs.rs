@@ -10,7 +10,7 @@ use burla_types::{Digest, GridError, JobId, Outcome};
 use super::attached::AttachedEnd;
 use super::detached::{Detached, fit_store};
 use super::notes::Notes;
-use super::{Driver, Message, SessionNumber, log_end};
+use super::{Driver, Gone, Message, SessionNumber, log_end};
 use crate::grid::event::{CallUpdate, ClientUpdate, Event, JobSpec, JobSummary, Progress, Timestamp};
 use crate::grid::overview::JobOverview;
 use crate::metrics::{CallEnd, JobEnd, Metrics};
@@ -73,7 +73,7 @@ impl Driver {
                 self.client_took(job, stream, events);
                 None
             }
-            Message::ClientGone { job, stream } => self.client_gone(job, stream),
+            Message::ClientGone { job, stream, why } => self.client_gone(job, stream, why),
             Message::ClientLost { job, stream, is_broken } => self.client_lost(job, stream, is_broken),
             Message::Submit { id, stream, spec, options, answer } => self.submit(id, stream, *spec, options, answer),
             Message::SubmitterGone { job, stream } => {
@@ -103,10 +103,13 @@ impl Driver {
                 let _ = answer.send(self.components());
                 None
             }
-            Message::Cancel(id, answer) => {
-                let is_open = self.jobs.get(&id).is_some_and(|job| !job.is_over());
-                let _ = answer.send(is_open);
-                is_open.then_some(Event::JobFailed(id, GridError::Canceled))
+            Message::Cancel { job: id, why, answer } => {
+                let open = self.jobs.get(&id).filter(|job| !job.is_over());
+                let _ = answer.send(open.is_some());
+                match &open?.kind {
+                    Kind::Attached(_) if why != Gone::Canceled => self.give_up(id, why),
+                    _ => Some(Event::JobFailed(id, GridError::Canceled)),
+                }
             }
             // The others are taken in where they are about nodes.
             _ => None,
@@ -144,7 +147,7 @@ impl Driver {
         for (id, job) in &self.jobs {
             match &job.kind {
                 Kind::Attached(AttachedEnd { lost: Some(since), stream, .. }) if since.elapsed() >= self.client_grace => {
-                    messages.push(Message::ClientGone { job: *id, stream: *stream });
+                    messages.push(Message::ClientGone { job: *id, stream: *stream, why: Gone::Vanished });
                 }
                 Kind::Detached(detached) if detached.is_orphaned() => {
                     let reason = "its client went away before it had handed over all inputs; submit it again".to_owned();
@@ -200,19 +203,34 @@ impl Driver {
                     end.tell(ClientUpdate::Progress(progress));
                 }
             }
+            ClientUpdate::NodeLost(lost) => {
+                if let Kind::Attached(end) = &job.kind {
+                    end.tell(ClientUpdate::NodeLost(lost));
+                }
+            }
+            ClientUpdate::Tries(tries) => {
+                job.notes.tries = tries;
+                if job.notes.detached {
+                    self.store.note_tries(id, tries);
+                }
+            }
             ClientUpdate::Ended(result) => self.end(id, result),
         }
     }
 
     fn end(&mut self, id: JobId, result: Result<JobSummary, GridError>) {
         let Some(mut job) = self.jobs.remove(&id) else { return };
-        let end = match &result {
-            Ok(_) => JobEnd::Finished,
-            Err(GridError::Canceled) => JobEnd::Canceled,
-            Err(_) => JobEnd::Failed,
+        let (end, error) = match &result {
+            // All calls have ended before its client could say that it gave up.
+            Ok(_) => match job.notes.deciding_failure() {
+                Some(failure) => (JobEnd::Failed, Some(failure.to_owned())),
+                None => (JobEnd::Finished, None),
+            },
+            // That it was canceled, its state says.
+            Err(GridError::Canceled) => (JobEnd::Canceled, None),
+            Err(error) => (JobEnd::Failed, Some(error.to_string())),
         };
-        let tried_again = result.as_ref().map_or((0, 0), |summary| (summary.retried, summary.requeued));
-        self.job_ended(id, &job.notes, end, result.as_ref().err(), tried_again);
+        self.job_ended(id, &job.notes, end, error);
         let (name, ended) = (job.notes.options.name.clone(), result.clone());
         self.log_lines.push(Box::new(move || log_end(id, &name, &ended)));
         if let Kind::Attached(attached) = &mut job.kind {
@@ -223,17 +241,10 @@ impl Driver {
         }
     }
 
-    pub(super) fn job_ended(
-        &mut self,
-        id: JobId,
-        notes: &Notes,
-        end: JobEnd,
-        error: Option<&GridError>,
-        tried_again: (u64, u64),
-    ) {
+    pub(super) fn job_ended(&mut self, id: JobId, notes: &Notes, end: JobEnd, error: Option<String>) {
         self.metrics.jobs.dec();
         self.metrics.jobs_ended.get_or_create(&end).inc();
-        self.store.end_job(id, notes.ended_job(id, end, error, tried_again));
+        self.store.end_job(id, notes.ended_job(id, end, error));
     }
 }
 

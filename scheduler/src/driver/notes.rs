@@ -5,9 +5,11 @@ use std::time::SystemTime;
 
 use burla_proto::convert::{self, CallReport};
 use burla_proto::v1::{self, job::State};
-use burla_types::{GridError, JobId, Outcome, Usage};
+use burla_types::text::truncated;
+use burla_types::{JobId, Outcome, Usage};
 
-use crate::grid::event::CallUpdate;
+use super::handle::ERROR_BYTES_MAX;
+use crate::grid::event::{CallUpdate, Tries};
 use crate::grid::overview::JobOverview;
 use crate::metrics::JobEnd;
 use crate::store::without_secrets;
@@ -29,6 +31,10 @@ pub(crate) struct Notes {
     pub(crate) inputs_closed: bool,
     calls_ended: u64,
     failures: [u64; 6],
+    /// The call that failed first, and how, as people are told.
+    first_failure: Option<String>,
+    /// Tries at its calls that were made again.
+    pub(crate) tries: Tries,
     usage: Usage,
     nodes: Vec<Arc<str>>,
 }
@@ -43,6 +49,8 @@ impl Notes {
             inputs_closed: false,
             calls_ended: 0,
             failures: [0; 6],
+            first_failure: None,
+            tries: Tries::default(),
             usage: Usage::default(),
             nodes: Vec::new(),
         }
@@ -93,8 +101,15 @@ impl Notes {
                 Outcome::Lost { .. } => 5,
             };
             self.failures[kind] += 1;
+            self.first_failure.get_or_insert_with(|| failure_text(update.index, outcome));
         }
         self.calls_ended - before
+    }
+
+    /// The failed call that ends the job, where one does: its client waits for no other.
+    pub(crate) fn deciding_failure(&self) -> Option<&str> {
+        let ends = self.options.ends_with_failure && !self.detached;
+        self.first_failure.as_deref().filter(|_| ends)
     }
 
     /// The job as it is, from what the grid knows of it.
@@ -105,24 +120,20 @@ impl Notes {
             waiting: it.waiting.unwrap_or_default(),
             slot: Some(it.slot.into()),
             state: State::Open.into(),
-            retried: it.retried,
-            requeued: it.requeued,
             ..self.job(it.id)
         }
     }
 
-    /// The job as it was when it ended.
-    pub(crate) fn ended_job(&self, id: JobId, end: JobEnd, error: Option<&GridError>, tried_again: (u64, u64)) -> v1::Job {
+    /// The job as it was when it ended, and why where it did not run to its end.
+    pub(crate) fn ended_job(&self, id: JobId, end: JobEnd, error: Option<String>) -> v1::Job {
         let state = match end {
             JobEnd::Finished => State::Finished,
             JobEnd::Failed => State::Failed,
             JobEnd::Canceled => State::Canceled,
-            JobEnd::Abandoned => State::Abandoned,
+            // Clients of an earlier version do not tell these two apart.
+            JobEnd::Stopped | JobEnd::Abandoned => State::Abandoned,
         };
-        // That it was canceled, its state says.
-        let error = error.filter(|error| !matches!(error, GridError::Canceled)).map(ToString::to_string).unwrap_or_default();
-        let (retried, requeued) = tried_again;
-        v1::Job { state: state.into(), error, retried, requeued, ..self.job(id) }
+        v1::Job { state: state.into(), error: error.unwrap_or_default(), stopped: end == JobEnd::Stopped, ..self.job(id) }
     }
 
     fn job(&self, id: JobId) -> v1::Job {
@@ -143,10 +154,30 @@ impl Notes {
                 memory_bytes: self.options.memory_bytes.unwrap_or_default(),
             }),
             detached: self.detached,
+            retried: self.tries.retried,
+            requeued: self.tries.requeued,
             failures: failures.map(|(kind, count)| ((*kind).to_owned(), count)).collect(),
             nodes: self.nodes.iter().map(|node| (**node).to_owned()).collect(),
             options: Some(without_secrets(&self.options)),
             ..v1::Job::default()
         }
     }
+}
+
+/// Which call failed, and how, in a few lines at most.
+fn failure_text(index: u64, outcome: &Outcome) -> String {
+    let text = match outcome {
+        Outcome::Done(_) => String::new(),
+        Outcome::Failed { message, .. } => format!("call {index} failed: {message}"),
+        Outcome::Panicked { message, location: Some(location), .. } => {
+            format!("call {index} panicked at {}: {message}", location.0)
+        }
+        Outcome::Panicked { message, location: None, .. } => format!("call {index} panicked: {message}"),
+        Outcome::Trapped { message, .. } => format!("call {index} trapped: {message}"),
+        // Its text begins with the word.
+        Outcome::Exceeded(exceeded) => format!("call {index} {exceeded}"),
+        Outcome::Refused { message } => format!("call {index} was refused by the component: {message}"),
+        Outcome::Lost { reason } => format!("call {index} was lost: {reason}"),
+    };
+    truncated(&text, ERROR_BYTES_MAX).into_owned()
 }

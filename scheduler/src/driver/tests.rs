@@ -79,6 +79,20 @@ impl Driver {
         Client { updates, opened: answer }
     }
 
+    /// The same, for a client that waits for no other call once one has failed.
+    fn opens_to_the_first_failure(&mut self, id: JobId) {
+        let (outbox, inputs_paused) = (mpsc::unbounded_channel().0, watch::Sender::new(false));
+        let client = ClientHandles { stream: SessionNumber(1), outbox, inputs_paused, opened: None };
+        let options = Arc::new(v1::OpenJob { ends_with_failure: true, ..options() });
+        self.hears(Message::Open { id, spec: Box::new(spec()), options, resume: None, client });
+    }
+
+    /// How a job ended that is over: its state, whether its program stopped it, and why.
+    fn ended(&self, id: JobId) -> (v1::job::State, bool, String) {
+        let ended = self.store.ended_job(id).unwrap();
+        (ended.state(), ended.stopped, ended.error)
+    }
+
     fn inputs(&mut self, id: JobId, stream: u64, count: usize) {
         let event = Event::InputsArrived(id, vec![Bytes::from_static(b"input"); count]);
         self.hears(Message::ClientSaid { job: id, stream: SessionNumber(stream), event });
@@ -106,8 +120,11 @@ impl Driver {
     }
 
     fn ends(&mut self, id: JobId, index: u64) {
-        let report =
-            CallReport::Ended { outcome: Outcome::Done(Bytes::new()), stderr_tail: String::new(), usage: Usage::default() };
+        self.ends_with(id, index, Outcome::Done(Bytes::new()));
+    }
+
+    fn ends_with(&mut self, id: JobId, index: u64, outcome: Outcome) {
+        let report = CallReport::Ended { outcome, stderr_tail: String::new(), usage: Usage::default() };
         let event = Event::CallsReported(node(), id, vec![CallNews { index, attempt: Attempt::FIRST, report }]);
         self.hears(Message::NodeSaid { session: SessionNumber(1), number: index + 1, event });
     }
@@ -132,7 +149,7 @@ async fn a_client_whose_connection_broke_goes_on_where_it_was() {
     assert_eq!(back.opened(), Opened { resumed: true, next_index: 4 });
     assert_eq!(back.told(), [1]);
     driver.inputs(job(1), 1, 7);
-    driver.hears(Message::ClientGone { job: job(1), stream: SessionNumber(1) });
+    driver.hears(Message::ClientGone { job: job(1), stream: SessionNumber(1), why: Gone::Stopped });
     driver.ends(job(1), 2);
     assert_eq!(back.told(), [2], "what the old stream still said means nothing");
     // One that is taken for well, and is not.
@@ -155,7 +172,7 @@ async fn the_end_of_a_job_is_kept_for_a_client_that_is_gone() {
     assert!(matches!(back.updates.try_recv(), Ok(ClientUpdate::Calls(calls)) if calls.len() == 1));
     assert!(matches!(back.updates.try_recv(), Ok(ClientUpdate::Progress(_))));
     assert!(matches!(back.updates.try_recv(), Ok(ClientUpdate::Ended(Ok(_)))));
-    driver.hears(Message::ClientGone { job: job(1), stream: SessionNumber(2) });
+    driver.hears(Message::ClientGone { job: job(1), stream: SessionNumber(2), why: Gone::Stopped });
     assert!(driver.jobs.is_empty());
 }
 
@@ -179,11 +196,76 @@ async fn a_job_that_an_operator_cancels_ends_once() {
     driver.opens(job(1), 1, None);
     for expected in [true, false] {
         let (answer, mut was_open) = oneshot::channel();
-        driver.hears(Message::Cancel(job(1), answer));
+        driver.hears(Message::Cancel { job: job(1), why: Gone::Canceled, answer });
         assert_eq!(was_open.try_recv(), Ok(expected));
     }
     let ended = driver.store.ended_job(job(1)).unwrap();
     assert_eq!(ended.state(), v1::job::State::Canceled);
+}
+
+#[tokio::test]
+async fn a_job_that_ends_with_a_failed_call_has_failed_and_says_which() {
+    use v1::job::State;
+    let failed = || Outcome::Failed { message: "no such file".to_owned(), causes: vec![] };
+    let why = "call 1 failed: no such file".to_owned();
+    let mut driver = driver().await;
+    let _node = driver.joins(1);
+    // Its client has not said yet that it gives up when the last call ends.
+    driver.opens_to_the_first_failure(job(1));
+    driver.inputs(job(1), 1, 2);
+    driver.hears(Message::ClientSaid { job: job(1), stream: SessionNumber(1), event: Event::InputsClosed(job(1)) });
+    driver.ends(job(1), 0);
+    driver.ends_with(job(1), 1, failed());
+    assert_eq!(driver.ended(job(1)), (State::Failed, false, why.clone()));
+    // It gives up while others run.
+    driver.opens_to_the_first_failure(job(2));
+    driver.inputs(job(2), 1, 5);
+    driver.ends_with(job(2), 1, failed());
+    driver.hears(Message::ClientGone { job: job(2), stream: SessionNumber(1), why: Gone::Stopped });
+    assert_eq!(driver.ended(job(2)), (State::Failed, false, why));
+    // One that goes on past failures has all its calls, and one that ends early was stopped.
+    driver.opens(job(3), 1, None);
+    driver.inputs(job(3), 1, 2);
+    driver.ends_with(job(3), 0, failed());
+    driver.hears(Message::ClientGone { job: job(3), stream: SessionNumber(1), why: Gone::Stopped });
+    assert_eq!(driver.ended(job(3)), (State::Abandoned, true, "its program stopped it".to_owned()));
+}
+
+#[tokio::test]
+async fn why_a_client_gave_its_job_up_is_kept() {
+    use v1::job::State;
+    let mut driver = driver().await;
+    let gives_up = |driver: &mut Driver, number: u8, why: Gone| {
+        driver.opens(job(number), 1, None);
+        driver.hears(Message::ClientGone { job: job(number), stream: SessionNumber(1), why });
+        driver.ended(job(number))
+    };
+    let said = |error: &str, canceled| Gone::from(v1::Abandon { error: error.to_owned(), canceled });
+    let failed = gives_up(&mut driver, 1, said("cannot encode input 3", false));
+    assert_eq!(failed, (State::Failed, false, "cannot encode input 3".to_owned()));
+    let canceled = gives_up(&mut driver, 2, said("", true));
+    assert_eq!(canceled, (State::Canceled, false, "its program was stopped with Ctrl-C".to_owned()));
+    let stopped = gives_up(&mut driver, 3, said("", false));
+    assert_eq!(stopped, (State::Abandoned, true, "its program stopped it".to_owned()));
+    let (state, stopped, why) = gives_up(&mut driver, 4, Gone::Vanished);
+    assert!(state == State::Abandoned && !stopped && why.starts_with("its program went away"), "{why}");
+    // Behind inputs for which there is no room, a client says so by another way.
+    driver.opens(job(5), 1, None);
+    let (answer, mut was_open) = oneshot::channel();
+    driver.hears(Message::Cancel { job: job(5), why: said("", false), answer });
+    assert_eq!((was_open.try_recv(), driver.ended(job(5)).1), (Ok(true), true));
+    assert!(driver.grid.jobs(Timestamp::default()).is_empty());
+}
+
+#[tokio::test]
+async fn tries_that_were_made_again_are_told_of_a_job_that_is_over() {
+    let mut driver = driver().await;
+    let _node = driver.joins(1);
+    driver.opens(job(1), 1, None);
+    driver.inputs(job(1), 1, 3);
+    driver.hears(Message::Left { node: node(), session: SessionNumber(1) });
+    driver.hears(Message::ClientGone { job: job(1), stream: SessionNumber(1), why: Gone::Stopped });
+    assert_eq!(driver.store.ended_job(job(1)).unwrap().requeued, 3);
 }
 
 #[tokio::test]

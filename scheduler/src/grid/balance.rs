@@ -151,6 +151,7 @@ impl Grid {
     pub(super) fn time_went_by(&mut self) {
         self.out_of_balance = true;
         self.end_old_claims();
+        self.count_nodeless_steps();
         let jobs: Vec<JobId> = self.jobs.keys().copied().collect();
         for id in jobs {
             self.with_job(id, |grid, job| {

@@ -32,8 +32,45 @@ pub struct JobSpec {
     pub retries: u32,
     /// Whether one that exceeded a limit is, too.
     pub retries_exceeded: bool,
+    /// The pauses before a call is run again.
+    pub retry_pauses: RetryPauses,
     /// What became of it under a scheduler that is gone.
     pub before: Before,
+}
+
+/// The pauses before a call that failed is run again: the first, then each twice as long as the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPauses {
+    /// The first.
+    pub first: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+impl RetryPauses {
+    /// The first pause where the user gave none: enough for a peer that refused one call too many.
+    const FIRST_DEFAULT: Duration = Duration::from_millis(100);
+
+    /// The longest pause where the user gave none: a peer that is not well after it is not going to be by waiting.
+    const MAX_DEFAULT: Duration = Duration::from_secs(10);
+
+    /// The pauses of which the user gave these.
+    pub fn new(first: Option<Duration>, max: Option<Duration>) -> Self {
+        let first = first.unwrap_or_else(|| max.map_or(Self::FIRST_DEFAULT, |max| max.min(Self::FIRST_DEFAULT)));
+        Self { first, max: max.unwrap_or(Self::MAX_DEFAULT).max(first) }
+    }
+
+    /// The pause after this many failures of a call, at most.
+    pub fn after(&self, failures: u32) -> Duration {
+        // Doubled 32 times, a millisecond is 50 days.
+        self.first.saturating_mul(1 << failures.saturating_sub(1).min(31)).min(self.max)
+    }
+}
+
+impl Default for RetryPauses {
+    fn default() -> Self {
+        Self::new(None, None)
+    }
 }
 
 /// What became of a job before this scheduler had it.
@@ -47,6 +84,17 @@ pub struct Before {
     pub calls_failed: u64,
     /// What they took together.
     pub usage: Usage,
+    /// Tries at its calls that were made again.
+    pub tries: Tries,
+}
+
+/// Tries at calls of a job that were made again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tries {
+    /// Because one failed.
+    pub retried: u64,
+    /// Because one was lost, or late.
+    pub requeued: u64,
 }
 
 /// A node, as it introduced itself.
@@ -214,6 +262,10 @@ pub enum ClientUpdate {
     Waiting(Option<String>),
     /// How much of the job runs.
     Progress(Progress),
+    /// A node was lost that had calls of the job.
+    NodeLost(NodeLost),
+    /// How many tries at calls of the job were made again until now.
+    Tries(Tries),
     /// Nothing more will be said: every call has ended, or the job cannot be run.
     Ended(Result<JobSummary, GridError>),
 }
@@ -225,6 +277,15 @@ pub struct Progress {
     pub running: u64,
     /// Nodes that run them.
     pub nodes: u64,
+}
+
+/// A node that was lost, as a job sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeLost {
+    /// For people to recognise it by.
+    pub name: String,
+    /// Calls of the job that it had and that run again.
+    pub calls: u64,
 }
 
 /// A finished job in numbers.

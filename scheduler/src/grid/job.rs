@@ -8,7 +8,7 @@ use burla_types::{Attempt, GridError, JobId, NodeId, Resources, Usage};
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::event::{Action, CallToRun, JobSpec, NodeCommand, Progress, ResentInput, Timestamp};
+use super::event::{Action, CallToRun, ClientUpdate, JobSpec, NodeCommand, Progress, ResentInput, Timestamp, Tries};
 use super::leases::Leases;
 use super::shown::Shown;
 
@@ -92,6 +92,8 @@ pub(crate) struct Job {
     pub(crate) waits_for_nodes: Option<Timestamp>,
     pub(crate) retried: u64,
     pub(crate) requeued: u64,
+    /// What was last told of these two.
+    tries_told: Tries,
     next_index: u64,
     /// Bytes and number of inputs that wait or run.
     held_bytes: usize,
@@ -138,8 +140,9 @@ impl Job {
             twins: FxHashMap::default(),
             shown: Shown::default(),
             waits_for_nodes: (before.openings > 0).then_some(Timestamp(opened.0 + RECLAIM_TIME)),
-            retried: 0,
-            requeued: 0,
+            retried: before.tries.retried,
+            requeued: before.tries.requeued,
+            tries_told: before.tries,
             next_index: 0,
             held_bytes: 0,
             held: 0,
@@ -264,6 +267,15 @@ impl Job {
         self.trouble = Some(trouble);
         self.troubles += 1;
         self.waiting_changed = true;
+    }
+
+    /// Tells how many tries were made again, where that has changed.
+    pub(crate) fn tell_tries(&mut self, actions: &mut Vec<Action>) {
+        let tries = Tries { retried: self.retried, requeued: self.requeued };
+        if tries != self.tries_told {
+            self.tries_told = tries;
+            actions.push(Action::ToClient(self.id, ClientUpdate::Tries(tries)));
+        }
     }
 
     /// Whether it keeps off the node.

@@ -4,10 +4,10 @@ use std::collections::btree_map::Entry;
 
 use burla_types::{NodeId, Resources};
 
-use super::Grid;
 use super::event::NodeSpec;
 use super::node::Node;
 use super::placement::Room;
+use super::{Grid, NODELESS_STEPS};
 
 /// All nodes' capacities together, and the largest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,7 @@ impl Grid {
         let node = Node::new(spec, self.now);
         self.shelve(None, node.room(id));
         self.nodes.insert(id, node);
+        (self.nodeless_since, self.nodeless_steps) = (None, 0);
         self.freed.push(id);
         self.nodes_changed = true;
     }
@@ -52,9 +53,21 @@ impl Grid {
             self.shelve(node.room(id), None);
             self.capacity = Capacity::default();
             self.nodes.values().for_each(|node| self.capacity.add(node.spec.capacity));
+            if self.nodes.is_empty() {
+                (self.nodeless_since, self.nodeless_steps) = (Some(self.now), 0);
+            }
         }
         self.reserved.remove(&id);
         self.nodes_changed = true;
+    }
+
+    /// Has jobs told when there has been no node for another of the [`NODELESS_STEPS`].
+    pub(super) fn count_nodeless_steps(&mut self) {
+        let Some(since) = self.nodeless_since else { return };
+        let time = self.now.0.saturating_sub(since.0);
+        let steps = NODELESS_STEPS.iter().filter(|step| **step <= time).count();
+        self.nodes_changed |= steps > self.nodeless_steps;
+        self.nodeless_steps = steps;
     }
 
     /// Marks slots of a node as taken.

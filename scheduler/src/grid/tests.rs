@@ -11,7 +11,7 @@ use std::time::Duration;
 use burla_types::Attempt;
 use bytes::Bytes;
 
-use super::event::{Before, Progress};
+use super::event::{Before, Progress, Tries};
 use super::*;
 use world::{NodeWorld, World, ended, inputs, job, job_id, limits, node, node_id, took};
 
@@ -42,6 +42,38 @@ fn a_job_without_inputs_ends_at_once_even_without_nodes() {
         world.ended[&job_id(1)],
         Ok(JobSummary { calls: 0, calls_failed: 0, elapsed: Duration::ZERO, usage: Usage::default(), retried: 0, requeued: 0 })
     );
+}
+
+#[test]
+fn a_job_whose_nodes_are_all_lost_says_so_and_for_how_long() {
+    let mut world = World::default();
+    world.joins(1, 2);
+    world.opens(1, job(u64::MAX), 3);
+    world.happens(Event::NodeLeft(node_id(1)));
+    assert_eq!(world.lost, [(job_id(1), NodeLost { name: "node".into(), calls: 2 })]);
+    let waits_for = |world: &World| world.waiting[&job_id(1)].clone().unwrap();
+    assert!(waits_for(&world).starts_with("no node is connected; the job goes on when one comes back"), "{}", waits_for(&world));
+    world.passes(Duration::from_secs(11));
+    assert!(waits_for(&world).starts_with("no node is connected, for 10 s now;"), "{}", waits_for(&world));
+    world.passes(Duration::from_secs(60));
+    assert!(waits_for(&world).starts_with("no node is connected, for 1 min now;"), "{}", waits_for(&world));
+    world.joins(2, 2);
+    assert_eq!(world.waiting[&job_id(1)], None);
+    world.all_end();
+    assert!(world.ended[&job_id(1)].is_ok());
+    assert_eq!(world.tries[&job_id(1)], Tries { retried: 0, requeued: 2 });
+}
+
+#[test]
+fn a_job_of_an_earlier_scheduler_waits_for_nodes_that_were_there() {
+    let mut world = World::default();
+    let tries = Tries { retried: 2, requeued: 4 };
+    world.opens(1, JobSpec { before: Before { openings: 1, tries, ..Before::default() }, ..job(u64::MAX) }, 1);
+    world.passes(Duration::from_secs(3));
+    let reason = world.waiting[&job_id(1)].clone().unwrap();
+    assert!(reason.starts_with("no node is connected since the scheduler started"), "{reason}");
+    let job = world.grid.job(Timestamp(world.now), job_id(1)).unwrap();
+    assert_eq!((job.retried, job.requeued), (2, 4), "they go on from what they were");
 }
 
 #[test]

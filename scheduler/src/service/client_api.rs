@@ -15,8 +15,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{agree, follow, map, refuse, submit};
 use crate::components::Components;
-use crate::driver::DriverHandle;
-use crate::grid::event::{Before, JobSpec};
+use crate::driver::{DriverHandle, Gone};
+use crate::grid::event::{Before, JobSpec, RetryPauses};
 use crate::grid::overview::NodeOverview;
 
 /// How long who cancels a job waits for the disk to have it.
@@ -151,7 +151,8 @@ impl v1::client_api_server::ClientApi for ClientService {
         let request = request.into_inner();
         agree(request.client)?;
         let job = convert::job_id(&request.job_id).map_err(refuse)?;
-        self.driver.cancel(job).await.map_err(|error| status::to_status(&error))?;
+        let why = request.abandon.map_or(Gone::Canceled, Gone::from);
+        self.driver.cancel(job, why).await.map_err(|error| status::to_status(&error))?;
         self.end_is_kept(job).await.map_err(|error| status::to_status(&error))?;
         Ok(Response::new(v1::CancelJobResponse {}))
     }
@@ -190,6 +191,16 @@ fn node(it: NodeOverview) -> list_nodes_response::Node {
         running: it.running,
         leaving: it.leaving,
         joined_ms_ago: milliseconds(it.joined_ago),
+    }
+}
+
+/// The longest pause before a retry that a job may ask for: a call that waits holds its input in memory.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(3600);
+
+fn pause(milliseconds: Option<u64>) -> Result<Option<Duration>, &'static str> {
+    match milliseconds.map(Duration::from_millis) {
+        Some(pause) if pause > RETRY_PAUSE_MAX => Err("a pause before a retry is longer than an hour"),
+        pause => Ok(pause),
     }
 }
 
@@ -232,6 +243,7 @@ pub(crate) fn job_spec(open: v1::OpenJob) -> Result<JobSpec, &'static str> {
         parallelism_max: open.max_parallelism.unwrap_or(u64::MAX),
         retries: open.retries,
         retries_exceeded: open.retries_exceeded,
+        retry_pauses: RetryPauses::new(pause(open.retry_pause_ms)?, pause(open.retry_pause_ms_max)?),
         before: Before::default(),
     })
 }

@@ -17,8 +17,8 @@ use tokio_stream::Stream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Status, Streaming};
 
-use crate::driver::{ClientHandles, DriverHandle, Opened, Resume, SessionNumber};
-use crate::grid::event::{CallUpdate, ClientUpdate, Event, JobSpec, Progress, ResentInput};
+use crate::driver::{ClientHandles, DriverHandle, Gone, Opened, Resume, SessionNumber};
+use crate::grid::event::{CallUpdate, ClientUpdate, Event, JobSpec, NodeLost, Progress, ResentInput};
 
 /// Updates that are taken out of the outbox at one time, to become as few messages as may be.
 const UPDATES_TOGETHER_MAX: usize = 64;
@@ -87,7 +87,7 @@ struct Requests {
 enum Said {
     Event(Event),
     Taken(u64),
-    Abandoned,
+    Abandoned(Gone),
 }
 
 impl Requests {
@@ -110,7 +110,7 @@ impl Requests {
                     }
                     continue;
                 }
-                Ok(Some(Said::Abandoned)) => return driver.client_gone(job, stream).await,
+                Ok(Some(Said::Abandoned(why))) => return driver.client_gone(job, stream, why).await,
                 // It has said all there is and hears the rest, or its connection is gone: one that does not answer looks the same.
                 Ok(None) => {
                     self.gone.cancelled().await;
@@ -145,7 +145,7 @@ impl Requests {
             },
             Some(MapRequestKind::InputsClosed(_)) => Said::Event(Event::InputsClosed(job)),
             Some(MapRequestKind::Taken(taken)) => Said::Taken(taken.events),
-            Some(MapRequestKind::Abandon(_)) => Said::Abandoned,
+            Some(MapRequestKind::Abandon(abandon)) => Said::Abandoned(abandon.into()),
             Some(MapRequestKind::Open(_)) => Said::Event(malformed(job, "the job is open already")),
         }))
     }
@@ -266,7 +266,7 @@ impl Updates {
                             bytes = 0;
                         }
                         bytes += call.wire_bytes();
-                        bytes_taken += call.wire_bytes();
+                        bytes_taken += call.held_bytes();
                         events.push(call_event(call));
                     }
                     continue;
@@ -279,6 +279,12 @@ impl Updates {
                     let progress = v1::Progress { running, nodes };
                     Some(Ok(v1::MapResponse { response: Some(MapResponseKind::Progress(progress)) }))
                 }
+                ClientUpdate::NodeLost(NodeLost { name, calls }) => {
+                    let lost = v1::NodeLost { name, calls };
+                    Some(Ok(v1::MapResponse { response: Some(MapResponseKind::NodeLost(lost)) }))
+                }
+                // Clients that ask are told.
+                ClientUpdate::Tries(_) => None,
                 ClientUpdate::Ended(result) => {
                     self.ended = true;
                     result.err().map(|error: GridError| Err(status::to_status(&error)))

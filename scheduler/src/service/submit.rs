@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::map::check_inputs;
-use crate::driver::{DriverHandle, Opened, SessionNumber};
+use crate::driver::{DriverHandle, Gone, Opened, SessionNumber};
 use crate::grid::event::{Event, JobSpec};
 use crate::store::{Kept, PAYLOAD_BYTES_MAX};
 
@@ -174,7 +174,7 @@ impl Submission {
                         }
                         Some(Request::Abandon(_)) => {
                             // One that is over already is over.
-                            let _ = self.driver.cancel(self.job).await;
+                            let _ = self.driver.cancel(self.job, Gone::Canceled).await;
                             return Err(GridError::Canceled.into());
                         }
                         Some(Request::Taken(_)) => {}

@@ -7,6 +7,8 @@ use burla_proto::v1::{self, record::Record, segment::Place};
 use burla_types::{JobId, Usage};
 use prost::Message;
 
+use crate::grid::event::Tries;
+
 /// A record, as the index takes it in.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
@@ -17,6 +19,7 @@ pub(crate) enum Fact {
     InputsClosed(JobId),
     Outcomes(JobId, SegmentFact, OutcomesFact),
     Lines(JobId, SegmentFact),
+    JobTries(JobId, Tries),
     JobEnded { job: JobId, ended_unix_ms: u64, as_it_was: v1::Job },
     JobExpired(JobId),
     JobForgotten(JobId),
@@ -80,6 +83,7 @@ impl Fact {
                 Self::Outcomes(job(&it.job_id)?, place, outcomes)
             }
             Record::Lines(it) => Self::Lines(job(&it.job_id)?, segment(it.first, it.count, it.events.as_ref(), entry_bytes)?),
+            Record::JobTries(it) => Self::JobTries(job(&it.job_id)?, Tries { retried: it.retried, requeued: it.requeued }),
             Record::JobEnded(it) => Self::JobEnded {
                 job: job(&it.job_id)?,
                 ended_unix_ms: it.ended_unix_ms,
@@ -95,7 +99,7 @@ impl Fact {
         match self {
             Self::Epoch => None,
             Self::JobOpened { job, .. } | Self::JobEnded { job, .. } => Some(*job),
-            Self::Inputs(job, _) | Self::Outcomes(job, ..) | Self::Lines(job, _) => Some(*job),
+            Self::Inputs(job, _) | Self::Outcomes(job, ..) | Self::Lines(job, _) | Self::JobTries(job, _) => Some(*job),
             Self::InputsClosed(job) | Self::JobExpired(job) | Self::JobForgotten(job) => Some(*job),
         }
     }

@@ -39,6 +39,8 @@ pub(crate) struct Index {
 pub(crate) struct KeptSegments {
     opened_at: Position,
     closed_at: Option<Position>,
+    /// Where it is written how many tries were made again.
+    tries_at: Option<Position>,
     pub(crate) inputs: Segments,
     pub(crate) outcomes: Segments,
     pub(crate) lines: Segments,
@@ -115,6 +117,13 @@ impl Index {
                 }
                 None => self.discard([at]),
             },
+            Fact::JobTries(job, _) => {
+                let outdated = match self.jobs.get_mut(&job) {
+                    Some(kept) => kept.tries_at.replace(at),
+                    None => Some(at),
+                };
+                self.discard(outdated);
+            }
             Fact::JobEnded { job, ended_unix_ms, as_it_was } => {
                 let ended = EndedJob { ended_unix_ms, job: Arc::new(as_it_was), at, expired_at: None };
                 // One that was not kept may have been opened anew after it had ended, and ends again: the last time counts.
@@ -189,7 +198,7 @@ impl Index {
             self.ended_bytes -= kept.bytes;
             self.ended_kept -= 1;
         }
-        let opened = [Some(kept.opened_at), kept.closed_at];
+        let opened = [Some(kept.opened_at), kept.closed_at, kept.tries_at];
         let all = [kept.inputs, kept.outcomes, kept.lines];
         let mut segments = Garbage::default();
         for segment in all.into_iter().flat_map(|segments| segments.segments) {
@@ -257,7 +266,8 @@ impl Index {
     pub(crate) fn entries(&self) -> usize {
         let segments = |kept: &KeptSegments| {
             let all = [&kept.inputs, &kept.outcomes, &kept.lines];
-            all.into_iter().map(|segments| segments.segments.len()).sum::<usize>() + 1 + usize::from(kept.inputs_closed())
+            let once = 1 + usize::from(kept.inputs_closed()) + usize::from(kept.tries_at.is_some());
+            all.into_iter().map(|segments| segments.segments.len()).sum::<usize>() + once
         };
         let ended = |ended: &EndedJob| 1 + usize::from(ended.is_expired());
         usize::from(self.epoch.is_some())
@@ -276,7 +286,7 @@ impl Index {
 impl KeptSegments {
     fn new(opened_at: Position) -> Self {
         let (inputs, outcomes, lines) = (Segments::default(), Segments::default(), Segments::default());
-        Self { opened_at, closed_at: None, inputs, outcomes, lines, bytes: 0, damage: None }
+        Self { opened_at, closed_at: None, tries_at: None, inputs, outcomes, lines, bytes: 0, damage: None }
     }
 
     pub(crate) fn inputs_closed(&self) -> bool {

@@ -22,6 +22,7 @@ use super::index::{Garbage, Index};
 use super::indices::Indices;
 use super::writer::Writer;
 use super::{Clock, Job, SHARD, State, Store, StoreConfig, StoreError, time_of, unix_ms, without_secrets};
+use crate::grid::event::Tries;
 
 /// Who may write the log: the value is an `Epoch`, one higher for each owner.
 const OWNER: &str = "owner/0";
@@ -54,6 +55,8 @@ pub(crate) struct RestoredJob {
     pub(crate) usage: Usage,
     pub(crate) failures: BTreeMap<String, u64>,
     pub(crate) nodes: BTreeSet<String>,
+    /// Tries at its calls that were made again.
+    pub(crate) tries: Tries,
     /// Of calls without an outcome that have printed, how many lines are kept: of stdout, and of stderr.
     pub(crate) lines_shown: HashMap<u64, [u64; 2]>,
 }
@@ -153,6 +156,7 @@ struct Replayed {
     usage: Usage,
     failures: BTreeMap<String, u64>,
     nodes: BTreeSet<String>,
+    tries: Tries,
 }
 
 impl Replay {
@@ -213,6 +217,11 @@ impl Replay {
                 self.open.entry(*job).or_insert_with(|| Replayed::new(opened));
             }
             Fact::Outcomes(job, segment, outcomes) => self.count(*job, segment, outcomes),
+            Fact::JobTries(job, tries) => {
+                if let Some(replayed) = self.open.get_mut(job) {
+                    replayed.tries = *tries;
+                }
+            }
             Fact::JobEnded { job, .. } => {
                 if let Some(replayed) = self.open.remove(job) {
                     self.ended.insert(*job, replayed.opened);
@@ -314,14 +323,28 @@ impl Replay {
 impl Replayed {
     fn new(opened: Opened) -> Self {
         let (with_outcome, usage) = (Indices::default(), Usage::default());
-        Self { opened, with_outcome, usage, failures: BTreeMap::new(), nodes: BTreeSet::new() }
+        let (failures, nodes, tries) = (BTreeMap::new(), BTreeSet::new(), Tries::default());
+        Self { opened, with_outcome, usage, failures, nodes, tries }
     }
 
     fn restored(self, id: JobId, inputs: u64, inputs_closed: bool) -> RestoredJob {
-        let Self { opened: Opened { options, opened, .. }, with_outcome, usage, failures, nodes } = self;
+        let Self { opened: Opened { options, opened, .. }, with_outcome, usage, failures, nodes, tries } = self;
         let calls_failed = failures.values().sum();
         let (ended, lines_shown) = (with_outcome, HashMap::new());
-        RestoredJob { id, options, opened, inputs, inputs_closed, ended, calls_failed, usage, failures, nodes, lines_shown }
+        RestoredJob {
+            id,
+            options,
+            opened,
+            inputs,
+            inputs_closed,
+            ended,
+            calls_failed,
+            usage,
+            failures,
+            nodes,
+            tries,
+            lines_shown,
+        }
     }
 }
 
@@ -372,6 +395,8 @@ impl Store {
             detached: true,
             failures: job.failures.clone().into_iter().collect(),
             nodes: job.nodes.iter().cloned().collect(),
+            retried: job.tries.retried,
+            requeued: job.tries.requeued,
             options: Some(without_secrets(&job.options)),
             ..v1::Job::default()
         };

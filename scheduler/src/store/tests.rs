@@ -58,6 +58,7 @@ impl Disk {
             fact::Fact::InputsClosed(_) => "closed",
             fact::Fact::Outcomes(..) => "outcomes",
             fact::Fact::Lines(..) => "lines",
+            fact::Fact::JobTries(..) => "tries",
             fact::Fact::JobEnded { .. } => "ended",
             fact::Fact::JobExpired(_) => "expired",
             fact::Fact::JobForgotten(_) => "forgotten",
@@ -141,6 +142,7 @@ async fn what_is_told_can_be_read_once_it_is_written_and_after_a_restart() {
         usage: burla_types::Usage { fuel: 1, memory_bytes_peak: 7, ..Default::default() },
         failures: [("failed".to_owned(), 1)].into(),
         nodes: ["a".to_owned(), "b".to_owned()].into(),
+        tries: Tries::default(),
         lines_shown: HashMap::new(),
     };
     assert_eq!(restored, [expected]);
@@ -152,6 +154,24 @@ async fn what_is_told_can_be_read_once_it_is_written_and_after_a_restart() {
     let lines = v1::KeptEvents { first: 0, events: vec![printed(1, false, 0, "hello\n")] };
     assert_eq!(store.read_lines(id(1), 0, ALL).await.unwrap(), lines);
     assert!(matches!(store.read_inputs(id(2), 0, ALL).await, Err(StoreError::NotKept(_))));
+}
+
+#[tokio::test]
+async fn how_many_tries_were_made_again_outlives_the_scheduler() {
+    let disk = Disk::new();
+    let (store, mut writer, _) = disk.open().await;
+    store.open_job(id(1), options("one"));
+    store.note_tries(id(1), Tries { retried: 0, requeued: 1 });
+    store.note_tries(id(1), Tries { retried: 2, requeued: 4 });
+    assert!(writer.write().await.unwrap());
+    let (store, mut writer, restored) = disk.open().await;
+    assert_eq!(restored[0].tries, Tries { retried: 2, requeued: 4 });
+    store.note_tries(id(1), Tries { retried: 2, requeued: 5 });
+    store.note_tries(id(2), Tries { retried: 1, requeued: 1 });
+    assert!(writer.write().await.unwrap());
+    assert_eq!(disk.records().await, ["opened", "epoch", "tries"], "only the last is kept, and of kept jobs");
+    assert_eq!(store.bytes_waiting(), 0);
+    assert_eq!(disk.open().await.2[0].tries.requeued, 5);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use prost::Message;
 use tokio::time::Instant;
 
 use super::segment::{self, Piece};
+use crate::grid::event::Tries;
 
 /// An event of a call, and which node told of it.
 pub(super) type Outcome = (v1::CallEvent, Option<Arc<str>>);
@@ -42,6 +43,7 @@ struct Batch {
     inputs_closed: bool,
     lines: Numbered<v1::CallEvent>,
     outcomes: Numbered<Outcome>,
+    tries: Option<v1::KeptJobTries>,
     ended: Option<v1::KeptJobEnded>,
     expired: bool,
     forgotten: bool,
@@ -101,6 +103,17 @@ impl Waiting {
     pub(super) fn add_lines(&mut self, job: JobId, first: u64, lines: Vec<v1::CallEvent>) -> usize {
         let bytes = lines.iter().map(|event| event.encoded_len() + ITEM_OVERHEAD_BYTES).sum();
         self.urgent(job, bytes).lines.extend(first, lines);
+        bytes
+    }
+
+    /// How many tries were made again. Nobody waits for it to be written.
+    pub(super) fn note_tries(&mut self, job: JobId, tries: Tries, now: Instant) -> usize {
+        self.lazy_since.get_or_insert(now);
+        let Tries { retried, requeued } = tries;
+        let noted = v1::KeptJobTries { job_id: convert::job_id_bytes(job), retried, requeued };
+        let before = self.batch(job, 0).tries.replace(noted);
+        let bytes = if before.is_none() { ITEM_OVERHEAD_BYTES } else { 0 };
+        self.batch(job, bytes);
         bytes
     }
 
@@ -170,6 +183,7 @@ impl Batch {
             inputs_closed: false,
             lines: Numbered::default(),
             outcomes: Numbered::default(),
+            tries: None,
             ended: None,
             expired: false,
             forgotten: false,
@@ -178,7 +192,7 @@ impl Batch {
     }
 
     fn into_pieces(self) -> Vec<Piece> {
-        let Self { job, opened, inputs, inputs_closed, lines, outcomes, ended, expired, forgotten, bytes } = self;
+        let Self { job, opened, inputs, inputs_closed, lines, outcomes, tries, ended, expired, forgotten, bytes } = self;
         let job_id = || convert::job_id_bytes(job);
         let mut pieces = Vec::new();
         let record = |record| Piece::record(job, record);
@@ -188,6 +202,7 @@ impl Batch {
         segment::cut(lines, v1::CallEvent::encoded_len).for_each(|lines| pieces.push(Piece::lines(job, lines)));
         let outcomes = segment::cut(outcomes, |(event, _)| event.encoded_len());
         outcomes.for_each(|outcomes| pieces.push(Piece::outcomes(job, outcomes)));
+        pieces.extend(tries.map(|tries| record(Record::JobTries(tries))));
         pieces.extend(ended.map(|ended| record(Record::JobEnded(ended))));
         pieces.extend(expired.then(|| record(Record::JobExpired(v1::KeptJobExpired { job_id: job_id() }))));
         pieces.extend(forgotten.then(|| record(Record::JobForgotten(v1::KeptJobForgotten { job_id: job_id() }))));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burla_proto::WireSize;
 use burla_proto::convert::CallReport;
-use burla_scheduler::grid::event::{Before, CallUpdate, Event, JobSpec, ResentInput};
+use burla_scheduler::grid::event::{Before, CallUpdate, Event, JobSpec, ResentInput, Tries};
 use burla_types::{GridError, JobId, Outcome, Usage};
 use bytes::Bytes;
 
@@ -268,7 +268,7 @@ impl World {
         let (mut jobs, mut written) = (BTreeSet::new(), Vec::new());
         for record in &self.log[before..until] {
             if let Record::Outcomes(job, events) | Record::Lines(job, events) = record {
-                let bytes = |(index, report): &Told| CallUpdate { index: *index, report: report.clone() }.wire_bytes();
+                let bytes = |(index, report): &Told| CallUpdate { index: *index, report: report.clone() }.held_bytes();
                 written.push((*job, events.iter().map(bytes).sum()));
             }
             if let Some(life) = &mut self.life {
@@ -321,7 +321,8 @@ impl World {
         let Some(kept) = self.kept_mut(job) else { return };
         let is_failure = |report: &CallReport| !matches!(report, CallReport::Ended { outcome: Outcome::Done(_), .. });
         let calls_failed = kept.outcomes.iter().filter(|(_, report)| is_failure(report)).count() as u64;
-        let before = Before { openings, calls_ended: kept.outcomes.len() as u64, calls_failed, usage: kept.usage() };
+        let (calls_ended, usage, tries) = (kept.outcomes.len() as u64, kept.usage(), Tries::default());
+        let before = Before { openings, calls_ended, calls_failed, usage, tries };
         let left = kept.inputs.iter().enumerate().filter(|(index, _)| {
             let has_ended = kept.has.contains(&(*index as u64));
             !has_ended || planted == Planted::ForgetsOutcomes

@@ -275,7 +275,7 @@ impl World {
         let mut bytes = 0;
         while it.first < events {
             let Some((index, report)) = it.events.pop_front() else { break };
-            bytes += CallUpdate { index, report }.wire_bytes();
+            bytes += CallUpdate { index, report }.held_bytes();
             it.first += 1;
         }
         self.feed(Event::ClientTook(job, bytes));

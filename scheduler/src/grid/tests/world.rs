@@ -36,6 +36,7 @@ pub(super) fn job(parallelism_max: u64) -> JobSpec {
         parallelism_max,
         retries: 0,
         retries_exceeded: false,
+        retry_pauses: event::RetryPauses::default(),
         before: Before::default(),
     }
 }
@@ -56,6 +57,8 @@ pub(super) struct World {
     pub(super) nodes: BTreeMap<NodeId, NodeWorld>,
     pub(super) told: BTreeMap<JobId, Vec<CallUpdate>>,
     pub(super) untaken: BTreeMap<JobId, usize>,
+    pub(super) lost: Vec<(JobId, NodeLost)>,
+    pub(super) tries: BTreeMap<JobId, Tries>,
     pub(super) waiting: BTreeMap<JobId, Option<String>>,
     pub(super) progress: BTreeMap<JobId, Progress>,
     pub(super) ended: BTreeMap<JobId, Result<JobSummary, GridError>>,
@@ -116,7 +119,7 @@ impl World {
                 Action::ToNode(node, command) if self.lag => self.nodes.entry(node).or_default().inbox.push(command),
                 Action::ToNode(node, command) => answers.extend(self.at_node(node, command)),
                 Action::ToClient(job, ClientUpdate::Calls(calls)) => {
-                    *self.untaken.entry(job).or_default() += calls.iter().map(WireSize::wire_bytes).sum::<usize>();
+                    *self.untaken.entry(job).or_default() += calls.iter().map(WireSize::held_bytes).sum::<usize>();
                     self.told.entry(job).or_default().extend(calls);
                 }
                 Action::ToClient(job, ClientUpdate::Waiting(reason)) => {
@@ -124,6 +127,10 @@ impl World {
                 }
                 Action::ToClient(job, ClientUpdate::Progress(progress)) => {
                     self.progress.insert(job, progress);
+                }
+                Action::ToClient(job, ClientUpdate::NodeLost(lost)) => self.lost.push((job, lost)),
+                Action::ToClient(job, ClientUpdate::Tries(tries)) => {
+                    self.tries.insert(job, tries);
                 }
                 Action::ToClient(job, ClientUpdate::Ended(result)) => {
                     assert!(self.ended.insert(job, result).is_none(), "a job ends once");
