@@ -15,8 +15,11 @@ const SHARDED_LEAST: u32 = 128;
 /// The least calls that a node can hold: where the kernel does not give address space for so many, it gives it for none.
 const CALLS_LEAST: u32 = 64;
 
-/// Core instances that one component may consist of: a Rust function's own, those that connect it to WASI, and room for more.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
+/// Core instances that one component may consist of. A Rust function has four; a component that is linked from
+/// libraries, as Python's are, has one for each library, 14 and more. The pool only counts them: their state, 1 MiB at
+/// most for all of a component together, is allocated when an instance is made, so that a higher limit takes no address
+/// space.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 32;
 
 /// Memories that one component may have. Rust makes one; a second allows for composed components, whose calls count as two.
 const MEMORIES_PER_COMPONENT: u32 = 2;
@@ -103,7 +106,10 @@ fn config(allocation: InstanceAllocationStrategy) -> Config {
         .wasm_gc(false)
         .wasm_tail_call(false)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // On, although no module of a component may have two memories (`burla_types::component` refuses those):
+        // wasmtime generates modules that copy between the memories of two parts of a component, and its compiler
+        // panics when it may not validate them.
+        .wasm_multi_memory(true)
         // Its results differ between processors; the same call is to run the same instructions everywhere.
         .wasm_relaxed_simd(false)
         // Only components of WASI 0.2 run here, and the machinery for 0.3 costs a third of a call.
@@ -130,4 +136,97 @@ fn pool(calls: u32, memory_keep_resident_bytes: usize, table_keep_resident_bytes
         .linear_memory_keep_resident(memory_keep_resident_bytes)
         .table_keep_resident(table_keep_resident_bytes);
     pool
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::Store;
+    use wasmtime::component::{Component, Linker};
+
+    use super::*;
+    use crate::compiler::MachineCode;
+
+    /// Compiles a component as the compiler's process does, loads it into a pool, and returns what its function `run`
+    /// returns.
+    async fn run(component: &str) -> wasmtime::Result<u32> {
+        let code = MachineCode::of(&wat::parse_str(component).unwrap());
+        let mut config = config(InstanceAllocationStrategy::Pooling(pool(2, 0, 0)));
+        config.async_stack_zeroing(true);
+        let engine = Engine::new(&config)?;
+        // SAFETY: an engine of this test has just made these bytes.
+        #[expect(unsafe_code, reason = "the same as `compiled.rs` does with bytes that it has authenticated")]
+        let component = unsafe { Component::deserialize(&engine, code.as_bytes())? };
+        let mut store = Store::new(&engine, ());
+        store.set_fuel(1_000_000)?;
+        let instance = Linker::new(&engine).instantiate_async(&mut store, &component).await?;
+        let run = instance.get_typed_func::<(), (u32,)>(&mut store, "run")?;
+        Ok(run.call_async(&mut store, ()).await?.0)
+    }
+
+    /// A component of two parts, each with a memory of its own: one passes the text `hey` to the other, which adds up
+    /// its bytes.
+    fn composed(encoding: &str, unit_bytes: u32) -> String {
+        format!(
+            r#"(component
+                (component $callee
+                    (core module $m
+                        (memory (export "memory") 1)
+                        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+                        (func (export "sum") (param $at i32) (param $units i32) (result i32) (local $sum i32) (local $end i32)
+                            (local.set $end (i32.add (local.get $at) (i32.mul (local.get $units) (i32.const {unit_bytes}))))
+                            (loop $next
+                                (local.set $sum (i32.add (local.get $sum) (i32.load8_u (local.get $at))))
+                                (local.set $at (i32.add (local.get $at) (i32.const 1)))
+                                (br_if $next (i32.lt_u (local.get $at) (local.get $end))))
+                            (local.get $sum)))
+                    (core instance $i (instantiate $m))
+                    (alias core export $i "memory" (core memory $memory))
+                    (alias core export $i "realloc" (core func $realloc))
+                    (func (export "sum") (param "text" string) (result u32)
+                        (canon lift (core func $i "sum") (memory $memory) (realloc $realloc) string-encoding={encoding})))
+                (component $caller
+                    (import "sum" (func $sum (param "text" string) (result u32)))
+                    (core module $memory (memory (export "memory") 1) (data (i32.const 8) "hey"))
+                    (core instance $memory (instantiate $memory))
+                    (alias core export $memory "memory" (core memory $text))
+                    (core func $sum (canon lower (func $sum) (memory $text)))
+                    (core module $m
+                        (import "" "sum" (func $sum (param i32 i32) (result i32)))
+                        (func (export "run") (result i32) (call $sum (i32.const 8) (i32.const 3))))
+                    (core instance $i (instantiate $m (with "" (instance (export "sum" (func $sum))))))
+                    (func (export "run") (result u32) (canon lift (core func $i "run"))))
+                (instance $callee (instantiate $callee))
+                (instance $caller (instantiate $caller (with "sum" (func $callee "sum"))))
+                (export "run" (func $caller "run")))"#
+        )
+    }
+
+    #[tokio::test]
+    async fn the_parts_of_a_component_exchange_texts() {
+        let expected = b"hey".iter().map(|byte| u32::from(*byte)).sum::<u32>();
+        for (encoding, unit_bytes) in [("utf8", 1), ("utf16", 2)] {
+            assert_eq!(run(&composed(encoding, unit_bytes)).await.unwrap(), expected, "{encoding}");
+        }
+    }
+
+    /// A component of as many core instances, of which the last one answers.
+    fn of_instances(count: u32) -> String {
+        let instances = "(core instance (instantiate $m))".repeat(count as usize - 1);
+        format!(
+            r#"(component
+                (core module $m (func (export "run") (result i32) (i32.const 7)))
+                {instances}
+                (core instance $last (instantiate $m))
+                (func (export "run") (result u32) (canon lift (core func $last "run"))))"#
+        )
+    }
+
+    #[tokio::test]
+    async fn a_component_may_have_as_many_core_instances_as_one_of_python_has() {
+        for count in [1, 14, CORE_INSTANCES_PER_COMPONENT] {
+            assert_eq!(run(&of_instances(count)).await.unwrap(), 7, "{count}");
+        }
+        let error = format!("{:#}", run(&of_instances(CORE_INSTANCES_PER_COMPONENT + 1)).await.unwrap_err());
+        assert!(error.contains("33 core") && error.contains("32"), "{error}");
+    }
 }
