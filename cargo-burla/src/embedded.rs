@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use burla_host::{NetworkPolicy, NodeConfig, Policy, machine};
+use burla_daemon::folders::{self, Folder};
+use burla_daemon::listen::Listen;
+use burla_host::{Authorities, NetworkPolicy, NodeConfig, Policy, machine};
 use burla_scheduler::{Components, ServeConfig, Storage, StoreConfig};
 use burla_types::{DISK_BYTES_MAX, Resources};
-use etcetera::BaseStrategy;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -52,7 +52,7 @@ pub(crate) struct EmbeddedGrid {
 
 impl EmbeddedGrid {
     /// Starts a grid whose scheduler listens on an address of this machine and whose node gives this much to calls.
-    pub(crate) async fn start(listen: SocketAddr, capacity: Resources, keeps: Keeps) -> anyhow::Result<Self> {
+    pub(crate) async fn start(listen: impl Into<Listen>, capacity: Resources, keeps: Keeps) -> anyhow::Result<Self> {
         let folder = cache_dir()?;
         let scheduler_metrics = Arc::default();
         let components = Components::open(&folder, Arc::clone(&scheduler_metrics))
@@ -65,7 +65,8 @@ impl EmbeddedGrid {
                 opened.with_context(|| format!("cannot keep jobs in {}", folder.display()))?
             }
         };
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+        let listen = listen.into();
+        let listener = listen.bind().await.with_context(|| format!("cannot listen on {listen}"))?;
         let url = format!("http://{}", listener.local_addr()?);
         let (stop_scheduler, scheduler_stops) = watch::channel(false);
         let (stop_node, node_stops) = watch::channel(false);
@@ -147,18 +148,37 @@ impl EmbeddedGrid {
 /// or number, calls may reach a server that the user runs beside.
 fn policy() -> Policy {
     let loopback = ["127.0.0.0/8", "::1/128"].map(|range| range.parse().expect("it is a range"));
-    let network = NetworkPolicy { private: loopback.to_vec(), ..NetworkPolicy::default() };
+    let network = NetworkPolicy { private: loopback.to_vec(), authorities: authorities(), ..NetworkPolicy::default() };
     Policy { network: Arc::new(network), disk_bytes_max: DISK_BYTES_MAX }
+}
+
+/// Mozilla's certificate authorities, and those of the file that many programs take from this variable, such as a
+/// company's own. Most jobs need none of them, so that a file of no use is no reason not to run.
+fn authorities() -> Authorities {
+    const VARIABLE: &str = "SSL_CERT_FILE";
+    let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from) else {
+        return Authorities::default();
+    };
+    Authorities::read(&path).unwrap_or_else(|error| {
+        tracing::warn!("ignoring {VARIABLE}: {}", burla_types::with_causes(&error));
+        Authorities::default()
+    })
 }
 
 /// Detached jobs stay here.
 fn data_dir() -> anyhow::Result<PathBuf> {
-    let base = etcetera::choose_base_strategy().context("cannot tell the user's data directory: set HOME or XDG_DATA_HOME")?;
-    Ok(base.data_dir().join("burla/up"))
+    Ok(told(folders::data_dir("burla/up", "HOME or XDG_DATA_HOME, or detached jobs are lost with them")?))
 }
 
 /// Compiled components stay here from run to run. Several grids may use it at the same time.
 fn cache_dir() -> anyhow::Result<PathBuf> {
-    let base = etcetera::choose_base_strategy().context("cannot tell the user's cache directory: set HOME or XDG_CACHE_HOME")?;
-    Ok(base.cache_dir().join("burla/embedded"))
+    Ok(told(folders::cache_dir("burla/embedded", "HOME or XDG_CACHE_HOME")?))
+}
+
+/// The folder, whose user is told when it is not where it should be.
+fn told(folder: Folder) -> PathBuf {
+    if let Some(warning) = folder.warning {
+        tracing::warn!("{warning}");
+    }
+    folder.path
 }

@@ -39,6 +39,9 @@ pub fn main() -> ExitCode {
         .with_env_filter(filter.from_env_lossy())
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // A line that cannot be written is lost. Otherwise tracing says so with `eprintln!`, which panics for the same
+        // reason.
+        .log_internal_errors(false)
         .init();
     match commands::run(arguments.command) {
         Ok(code) => code,

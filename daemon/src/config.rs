@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
+use anyhow::Context;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -47,20 +48,33 @@ pub enum ConfigError {
 #[error("{}", .0.join("\n"))]
 pub struct Problems(pub Vec<String>);
 
-/// Says why a daemon does not start, and gives the exit code to end it with.
-#[expect(clippy::print_stderr, reason = "how to log is one of the settings, and they were refused")]
+/// Says why a daemon does not start, and gives the exit code to end it with. A stderr that takes nothing is no reason
+/// to end otherwise.
 pub fn refuse(error: &anyhow::Error) -> ExitCode {
     // What the TOML parser says ends in a newline of its own.
-    eprintln!("error: {}", format!("{error:#}").trim_end());
+    let _ = writeln!(io::stderr(), "error: {}", format!("{error:#}").trim_end());
     ExitCode::FAILURE
 }
 
 /// Prints a daemon's commented default file, for `--print-config`.
 pub fn print_default(text: &str) -> ExitCode {
-    // Not `print!`, which panics when the reader has seen enough, as `head` does.
-    match io::stdout().write_all(text.as_bytes()) {
+    match print(text) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+        Err(error) => refuse(&error),
+    }
+}
+
+/// Prints a text that programs read to stdout. A reader that has seen enough, as `head` has, is none to fail for; a
+/// full disk is.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    print_to(&mut io::stdout().lock(), text)
+}
+
+// Not `print!`, which panics when the text cannot be written.
+fn print_to(stdout: &mut impl Write, text: &str) -> anyhow::Result<()> {
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write to stdout"),
+        _ => Ok(()),
     }
 }
 
@@ -206,6 +220,19 @@ mod tests {
     fn a_file_that_is_not_there_is_named() {
         let error = read::<Settings>(Path::new("/nowhere/settings.toml")).unwrap_err();
         assert_eq!(error.to_string(), "cannot read the settings in /nowhere/settings.toml");
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_a_reader_that_has_seen_enough_is_not() {
+        let mut full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let error = format!("{:#}", print_to(&mut full, "text\n").unwrap_err());
+        assert!(error.starts_with("cannot write to stdout: No space left"), "{error}");
+        let (reader, mut writer) = io::pipe().unwrap();
+        drop(reader);
+        print_to(&mut writer, "text\n").unwrap();
+        let mut written = Vec::new();
+        print_to(&mut written, "text\n").unwrap();
+        assert_eq!(written, b"text\n");
     }
 
     #[test]

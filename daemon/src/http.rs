@@ -28,6 +28,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Sleep;
 
+use crate::listen::Listen;
+
 /// Connections at one time; more wait in the kernel. A daemon is watched by a handful of programs, and the descriptors of
 /// others are needed for its work.
 const CONNECTIONS_MAX: usize = 32;
@@ -49,8 +51,8 @@ pub enum Readiness {
 }
 
 /// Opens the port for [`serve`].
-pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for health checks and metrics"))
+pub async fn bind(address: &Listen) -> anyhow::Result<TcpListener> {
+    address.bind().await.with_context(|| format!("cannot listen on {address} for health checks and metrics"))
 }
 
 /// Answers operators until `shutdown`. Answers are made from memory in one go, so none is waited for in the end.
@@ -185,7 +187,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     async fn loopback() -> (TcpListener, SocketAddr) {
-        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let listener = bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
         (listener, address)
     }
@@ -247,7 +249,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_is_taken_is_named() {
         let (_listener, address) = loopback().await;
-        let error = bind(address).await.unwrap_err().to_string();
+        let error = bind(&address.into()).await.unwrap_err().to_string();
         assert!(error.contains(&address.to_string()), "{error}");
     }
 }

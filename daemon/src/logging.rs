@@ -36,6 +36,9 @@ pub fn init(format: LogFormat, filter: Option<&str>) -> anyhow::Result<()> {
     };
     let filter = choose_filter(variable.as_deref(), filter)?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours());
+    // A line that cannot be written (a full disk, a terminal that is gone) is lost. Otherwise tracing says so with
+    // `eprintln!`, which panics for the same reason.
+    let log = log.log_internal_errors(false);
     let set = match format {
         LogFormat::Text => log.try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),

@@ -1,6 +1,8 @@
 //! The container file builds the daemons from what it copies. There is no container tool here: the test copies the same
 //! files, and asks cargo whether they are a workspace.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;

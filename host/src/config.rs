@@ -1,19 +1,20 @@
 //! The node's settings: from flags, environment and file to values that it can start with.
 
 use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use burla_daemon::config::{self, Cpus, Gib, Problems, Seconds};
+use burla_daemon::folders;
+use burla_daemon::listen::{Listen, ListenAddress, look_up};
 use burla_daemon::logging::LogFormat;
-use burla_host::{NetworkPolicy, NodeConfig, Policy, machine};
+use burla_host::{Authorities, NetworkPolicy, NodeConfig, Policy, machine};
 use burla_types::{DISK_BYTES_MAX, Resources};
 use clap::Parser;
 use clap::builder::BoolishValueParser;
-use etcetera::BaseStrategy;
 use serde::Deserialize;
 
 /// The commented file of all settings and their defaults, which is also their documentation.
@@ -94,9 +95,14 @@ pub(crate) struct Settings {
     #[arg(long, env = "BURLA_NODE_SANDBOX_DIR", value_name = "PATH")]
     sandbox_dir: Option<PathBuf>,
 
+    /// A file of certificate authorities (PEM) that calls trust for HTTPS, beside those that Mozilla trusts. Default:
+    /// none.
+    #[arg(long, env = "BURLA_NODE_CA_FILE", value_name = "PATH")]
+    ca_file: Option<PathBuf>,
+
     /// The address of the endpoint for operators: /healthz, /readyz and /metrics. Default: none.
-    #[arg(long, env = "BURLA_NODE_HTTP", value_name = "ADDRESS")]
-    http: Option<SocketAddr>,
+    #[arg(long, env = "BURLA_NODE_HTTP", value_name = "HOST:PORT")]
+    http: Option<ListenAddress>,
 
     /// How long running calls may go on after SIGTERM. Default: 30.
     #[arg(long, env = "BURLA_NODE_DRAIN_SECONDS", value_name = "SECONDS")]
@@ -115,7 +121,9 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) node: NodeConfig,
-    pub(crate) http: Option<SocketAddr>,
+    pub(crate) http: Option<Listen>,
+    /// What an operator should know, told when there is a log.
+    pub(crate) warnings: Vec<String>,
     pub(crate) log_format: LogFormat,
     pub(crate) log_filter: String,
 }
@@ -145,6 +153,7 @@ impl Settings {
             allow_private: self.allow_private.or(file.allow_private),
             data_dir: self.data_dir.or(file.data_dir),
             sandbox_dir: self.sandbox_dir.or(file.sandbox_dir),
+            ca_file: self.ca_file.or(file.ca_file),
             http: self.http.or(file.http),
             drain_seconds: self.drain_seconds.or(file.drain_seconds),
             log_format: self.log_format.or(file.log_format),
@@ -162,18 +171,23 @@ impl Settings {
                     .to_owned(),
             ),
         }
-        let data_dir = self.data_dir.or_else(default_data_dir);
-        if data_dir.is_none() {
-            problems.push("cannot tell the user's cache directory: pass --data-dir".to_owned());
-        }
+        let http = look_up(self.http, &mut problems);
         let default = NetworkPolicy::default();
         let network = NetworkPolicy {
             grantable: self.allow_network.map_or(default.grantable, |texts| read_all("allow-network", &texts, &mut problems)),
             private: self.allow_private.map_or(default.private, |texts| read_all("allow-private", &texts, &mut problems)),
             own: default.own,
+            authorities: match &self.ca_file {
+                Some(path) => read_authorities(path, &mut problems),
+                None => default.authorities,
+            },
         };
-        let (Some(scheduler_url), Some(data_dir), true) = (self.scheduler, data_dir, problems.is_empty()) else {
-            return Err(Problems(problems));
+        let (Some(scheduler_url), true) = (self.scheduler, problems.is_empty()) else { return Err(Problems(problems)) };
+        // Last: it makes the folder, and settings that are refused should leave nothing behind.
+        let mut warnings = Vec::new();
+        let data_dir = match self.data_dir {
+            Some(path) => path,
+            None => default_data_dir(&mut warnings)?,
         };
         let detected = machine::capacity();
         let sandbox_dir = self.sandbox_dir.unwrap_or_else(std::env::temp_dir);
@@ -195,7 +209,8 @@ impl Settings {
         };
         Ok(Config {
             node,
-            http: self.http,
+            http,
+            warnings,
             log_format: self.log_format.unwrap_or_default(),
             log_filter: self.log_filter.unwrap_or_else(|| LOG_FILTER_DEFAULT.to_owned()),
         })
@@ -235,8 +250,19 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-fn default_data_dir() -> Option<PathBuf> {
-    Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("burla/node"))
+fn default_data_dir(warnings: &mut Vec<String>) -> Result<PathBuf, Problems> {
+    let folder = folders::cache_dir("burla/node", "--data-dir, BURLA_NODE_DATA_DIR or HOME");
+    let folder = folder.map_err(|error| Problems(vec![error.to_string()]))?;
+    warnings.extend(folder.warning);
+    Ok(folder.path)
+}
+
+/// Certificate authorities out of a file. None, where they cannot be read, which is a problem.
+fn read_authorities(path: &Path, problems: &mut Vec<String>) -> Authorities {
+    Authorities::read(path).unwrap_or_else(|error| {
+        problems.push(format!("ca-file: {}", burla_types::with_causes(&error)));
+        Authorities::default()
+    })
 }
 
 #[cfg(test)]
@@ -271,8 +297,10 @@ mod tests {
             format!("{:?}", scheduler.or(file).settle().unwrap())
         };
         assert_eq!(settled(file(DEFAULT_FILE)), settled(Settings::default()));
-        let all = file(&uncommented()).settle().unwrap();
-        assert_eq!(all.http, Some("127.0.0.1:8422".parse().unwrap()));
+        let mut all = file(&uncommented());
+        assert_eq!(all.ca_file.take(), Some(PathBuf::from("/etc/burla/ca.pem")));
+        let all = all.settle().unwrap();
+        assert_eq!(all.http.unwrap().to_string(), "127.0.0.1:8422");
         assert_eq!(all.node.scheduler_url, "http://127.0.0.1:8420");
         assert_eq!(all.node.capacity, Resources { cpu_millis: 16_000, memory_bytes: 48 << 30 });
         assert_eq!((all.node.disk_bytes, all.node.policy.disk_bytes_max), (200 << 30, 10 << 30));
@@ -329,6 +357,24 @@ mod tests {
         for wrong in ["127.0.0.1:1", "http://:1", "http://host", "https://127.0.0.1:1"] {
             assert!(settle(wrong, &[]).unwrap_err().to_string().contains("not the address"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn authorities_are_read_at_the_start() {
+        let with = |path: &str| flags(&["--scheduler", URL, "--ca-file", path]).settle();
+        let ca = concat!(env!("CARGO_MANIFEST_DIR"), "/src/network/testdata/ca.pem");
+        assert_eq!(with(ca).unwrap().node.policy.network.authorities, Authorities::read(Path::new(ca)).unwrap());
+        let missing = with("/nowhere/ca.pem").unwrap_err().to_string();
+        assert!(missing.starts_with("ca-file: cannot read /nowhere/ca.pem: No such file"), "{missing}");
+        let empty = with("/dev/null").unwrap_err().to_string();
+        assert!(empty.starts_with("ca-file: /dev/null has no certificate"), "{empty}");
+    }
+
+    #[test]
+    fn the_operators_address_is_looked_up() {
+        let with = |http: &str| flags(&["--scheduler", URL, "--http", http]).settle();
+        assert!(with("localhost:8422").unwrap().http.unwrap().is_loopback());
+        assert!(with("a.invalid:1").unwrap_err().to_string().contains("cannot look up `a.invalid`"));
     }
 
     #[test]

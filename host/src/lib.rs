@@ -36,7 +36,7 @@ mod trap;
 pub use compiler::{CompileError, Compiler, CompilerConfig, MachineCode, compile_if_asked};
 pub use executor::{Call, CallEnd, Executor, ExecutorConfig, PrepareError, PreparedComponent};
 pub use metrics::Metrics;
-pub use network::NetworkPolicy;
+pub use network::{Authorities, AuthoritiesError, NetworkPolicy};
 pub use node::{NodeConfig, NodeError, run};
 pub use output::Printer;
 pub use policy::Policy;

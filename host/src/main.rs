@@ -54,6 +54,9 @@ async fn work() -> ExitCode {
 fn prepare(settings: Settings) -> anyhow::Result<Config> {
     let config = settings.load()?;
     logging::init(config.log_format, Some(&config.log_filter))?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
     Ok(config)
 }
 
@@ -67,7 +70,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     metrics.register(&mut registry);
     let signal = signals::shutdown().context("cannot listen for signals")?;
     let operators = match http {
-        Some(address) => Some(http::bind(address).await?),
+        Some(address) => Some(http::bind(&address).await?),
         None => None,
     };
 

@@ -5,11 +5,13 @@
 //! 3. names and TCP connections go through `wasi:sockets` (`sockets.rs`);
 //! 4. HTTP requests go through `wasi:http` (`requests.rs`), over connections that are made here and not by the guest (`dial.rs`);
 //!    what a guest has the host keep of them is bounded (`bounds.rs`);
+//!    servers are certified by Mozilla's authorities or the operator's (`authorities.rs`);
 //! 5. what all calls of a node look up at a time is bounded as well (`lookups.rs`).
 //!
 //! A guest never listens, and has no UDP. What it was denied is told at its end, with what to do about it.
 
 mod access;
+mod authorities;
 mod bounds;
 mod dial;
 mod lookups;
@@ -32,6 +34,7 @@ use self::sockets::{HasSockets, Lookup};
 use crate::filesystem::{NodeFile, NodeFiles};
 use crate::sandbox::Sandbox;
 
+pub use self::authorities::{Authorities, AuthoritiesError};
 pub(crate) use self::lookups::Lookups;
 pub use self::policy::NetworkPolicy;
 pub(crate) use self::sockets::SocketsView;

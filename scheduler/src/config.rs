@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use burla_daemon::config::{self, Gib, Problems, Seconds};
+use burla_daemon::folders::{self, Folder};
+use burla_daemon::listen::{Listen, ListenAddress, look_up};
 use burla_daemon::logging::LogFormat;
 use burla_scheduler::StoreConfig;
 use clap::Parser;
 use clap::builder::BoolishValueParser;
-use etcetera::BaseStrategy;
 use serde::Deserialize;
 
 /// The commented file of all settings and their defaults, which is also their documentation.
@@ -54,9 +55,10 @@ pub(crate) struct Settings {
     #[serde(skip)]
     pub(crate) print_config: bool,
 
-    /// The address on which clients and nodes reach it; port 0 takes any free one. Default: 127.0.0.1:8420.
-    #[arg(long, env = "BURLA_SCHEDULER_LISTEN", value_name = "ADDRESS")]
-    listen: Option<SocketAddr>,
+    /// The address on which clients and nodes reach it, such as localhost:8420; port 0 takes any free one. Default:
+    /// 127.0.0.1:8420.
+    #[arg(long, env = "BURLA_SCHEDULER_LISTEN", value_name = "HOST:PORT")]
+    listen: Option<ListenAddress>,
 
     /// Listen on an address that other machines can reach, though nothing is encrypted and anyone who reaches it may run code.
     #[arg(
@@ -75,8 +77,8 @@ pub(crate) struct Settings {
     data_dir: Option<PathBuf>,
 
     /// The address of the endpoint for operators: /healthz, /readyz and /metrics. Default: none.
-    #[arg(long, env = "BURLA_SCHEDULER_HTTP", value_name = "ADDRESS")]
-    http: Option<SocketAddr>,
+    #[arg(long, env = "BURLA_SCHEDULER_HTTP", value_name = "HOST:PORT")]
+    http: Option<ListenAddress>,
 
     /// How long open jobs may go on after SIGTERM. Default: 30.
     #[arg(long, env = "BURLA_SCHEDULER_DRAIN_SECONDS", value_name = "SECONDS")]
@@ -118,9 +120,9 @@ pub(crate) struct Settings {
 /// Settings that were checked, each with a value.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Config {
-    pub(crate) listen: SocketAddr,
-    pub(crate) data_dir: PathBuf,
-    pub(crate) http: Option<SocketAddr>,
+    pub(crate) listen: Listen,
+    pub(crate) data_dir: Folder,
+    pub(crate) http: Option<Listen>,
     pub(crate) drain_time: Duration,
     pub(crate) client_grace: Duration,
     pub(crate) store: StoreConfig,
@@ -158,25 +160,32 @@ impl Settings {
 
     fn settle(self) -> Result<Config, Problems> {
         let mut problems = Vec::new();
-        let listen = self.listen.unwrap_or(LISTEN_DEFAULT);
-        if !listen.ip().is_loopback() && !self.insecure.unwrap_or(false) {
+        let listen = match self.listen {
+            Some(address) => look_up(Some(address), &mut problems),
+            None => Some(LISTEN_DEFAULT.into()),
+        };
+        let http = look_up(self.http, &mut problems);
+        if let Some(listen) = listen.as_ref().filter(|listen| !listen.is_loopback() && !self.insecure.unwrap_or(false)) {
             problems.push(format!(
                 "refusing to listen on {listen}: other machines could reach it, and this version neither encrypts nor asks who \
                  they are; listen on 127.0.0.1, or pass --insecure if everyone who can reach it may run code on the grid"
             ));
         }
-        if let Some(http) = self.http.filter(|http| collide(*http, listen)) {
+        if let (Some(listen), Some(http)) = (&listen, &http)
+            && listen.collides_with(http)
+        {
             problems.push(format!("the grid and its operators cannot both be answered on {http}: give --http another port"));
         }
-        let data_dir = self.data_dir.or_else(default_data_dir);
-        if data_dir.is_none() {
-            problems.push("cannot tell the user's data directory: pass --data-dir".to_owned());
-        }
-        let (Some(data_dir), true) = (data_dir, problems.is_empty()) else { return Err(Problems(problems)) };
+        // Last: it makes the folder, and settings that are refused should leave nothing behind.
+        let (Some(listen), true) = (listen, problems.is_empty()) else { return Err(Problems(problems)) };
+        let data_dir = match self.data_dir {
+            Some(path) => Folder { path, warning: None },
+            None => default_data_dir()?,
+        };
         Ok(Config {
             listen,
             data_dir,
-            http: self.http,
+            http,
             drain_time: self.drain_seconds.map_or(DRAIN_TIME_DEFAULT, |Seconds(time)| time),
             client_grace: self.client_grace_seconds.map_or(CLIENT_GRACE_DEFAULT, |Seconds(time)| time),
             store: StoreConfig {
@@ -191,14 +200,9 @@ impl Settings {
     }
 }
 
-/// Whether two listeners would be after the same port of the same interface. Those that take any free port never are.
-fn collide(one: SocketAddr, other: SocketAddr) -> bool {
-    let same_interface = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
-    one.port() != 0 && one.port() == other.port() && same_interface
-}
-
-fn default_data_dir() -> Option<PathBuf> {
-    Some(etcetera::choose_base_strategy().ok()?.data_dir().join("burla/scheduler"))
+fn default_data_dir() -> Result<Folder, Problems> {
+    let folder = folders::data_dir("burla/scheduler", "--data-dir, BURLA_SCHEDULER_DATA_DIR or HOME, or jobs are lost with them");
+    folder.map_err(|error| Problems(vec![error.to_string()]))
 }
 
 #[cfg(test)]
@@ -228,8 +232,8 @@ mod tests {
     fn the_default_file_says_what_is_so_without_it() {
         assert_eq!(file(DEFAULT_FILE).settle().unwrap(), Settings::default().settle().unwrap());
         let all = file(&uncommented()).settle().unwrap();
-        assert_eq!(all.http, Some("127.0.0.1:8421".parse().unwrap()));
-        assert_eq!(all.data_dir, PathBuf::from("/var/lib/burla-scheduler"));
+        assert_eq!(all.http.unwrap().to_string(), "127.0.0.1:8421");
+        assert_eq!(all.data_dir.path, PathBuf::from("/var/lib/burla-scheduler"));
     }
 
     #[test]
@@ -266,6 +270,16 @@ mod tests {
         assert!(!collide("127.0.0.1:1", "127.0.0.1:2"));
         assert!(!collide("127.0.0.1:1", "127.0.0.2:1"));
         assert!(!collide("127.0.0.1:0", "127.0.0.1:0"));
+    }
+
+    #[test]
+    fn names_are_looked_up() {
+        let settled = flags(&["--listen", "localhost:0", "--http", "localhost:1"]).settle().unwrap();
+        assert!(settled.listen.is_loopback() && settled.http.unwrap().is_loopback());
+        let error = flags(&["--listen", "a.invalid:1"]).or(file("http = 'b.invalid:1'")).settle().unwrap_err().to_string();
+        assert!(error.contains("`a.invalid`") && error.contains("`b.invalid`"), "{error}");
+        // What a flag overrides is not looked up.
+        assert!(flags(&["--listen", "[::1]:1"]).or(file("listen = 'a.invalid:1'")).settle().is_ok());
     }
 
     #[test]

@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use burla_daemon::config::{print_default, refuse};
+use burla_daemon::config::{print, print_default, refuse};
+use burla_daemon::folders::Folder;
 use burla_daemon::http::{self, Readiness};
 use burla_daemon::{logging, signals};
 use burla_scheduler::{Components, Metrics, ServeConfig, Storage, serve};
 use clap::Parser;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 
@@ -49,11 +49,14 @@ fn runtime() -> anyhow::Result<Runtime> {
 fn prepare(settings: Settings) -> anyhow::Result<Config> {
     let config = settings.load()?;
     logging::init(config.log_format, Some(&config.log_filter))?;
+    if let Some(warning) = &config.data_dir.warning {
+        tracing::warn!("{warning}");
+    }
     Ok(config)
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
-    let Config { listen, data_dir, http, drain_time, client_grace, store, .. } = config;
+    let Config { listen, data_dir: Folder { path: data_dir, .. }, http, drain_time, client_grace, store, .. } = config;
     let metrics = Arc::new(Metrics::default());
     let mut registry = Registry::default();
     metrics.register(&mut registry);
@@ -62,13 +65,13 @@ async fn run(config: Config) -> anyhow::Result<()> {
     let storage =
         Storage::in_folder(&data_dir, store).await.with_context(|| format!("cannot keep jobs in {}", data_dir.display()))?;
     let signal = signals::shutdown().context("cannot listen for signals")?;
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let listener = listen.bind().await.with_context(|| format!("cannot listen on {listen}"))?;
     let operators = match http {
-        Some(address) => Some(http::bind(address).await?),
+        Some(address) => Some(http::bind(&address).await?),
         None => None,
     };
 
-    announce(listener.local_addr()?);
+    announce(listener.local_addr()?)?;
     let (readiness, is_ready) = watch::channel(Readiness::Ready);
     let shutdown = async move {
         signal.await;
@@ -90,8 +93,9 @@ async fn run(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "scripts that ask for any free port read here which it is")]
-fn announce(address: SocketAddr) {
-    println!("listening on http://{address}");
+/// Scripts that ask for any free port read on stdout which it is.
+fn announce(address: SocketAddr) -> anyhow::Result<()> {
+    print(&format!("listening on http://{address}\n"))?;
     tracing::info!(%address, "listening");
+    Ok(())
 }

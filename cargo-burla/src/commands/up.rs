@@ -10,9 +10,10 @@ use crate::embedded::{EmbeddedGrid, Keeps};
 use crate::error::CommandError;
 
 pub(super) fn up(arguments: &Up) -> Result<(), CommandError> {
-    if !arguments.listen.ip().is_loopback() {
+    let listen = arguments.listen.look_up().map_err(|error| CommandError::Grid(error.into()))?;
+    if !listen.is_loopback() {
         let reason = "it is for programs of this machine; for others, start `burla-scheduler` and `burla-node`";
-        return Err(CommandError::Grid(anyhow::anyhow!("refusing to listen on {}: {reason}", arguments.listen)));
+        return Err(CommandError::Grid(anyhow::anyhow!("refusing to listen on {listen}: {reason}")));
     }
     // Its data would be found to be in use, too, and that says less.
     if let Some(address) = burla::local_grid::find() {
@@ -27,7 +28,7 @@ pub(super) fn up(arguments: &Up) -> Result<(), CommandError> {
     let runtime = runtime.map_err(|error| CommandError::Grid(error.into()))?;
     runtime.block_on(async {
         let shutdown = signals::shutdown().map_err(|error| CommandError::Grid(error.into()))?;
-        let mut grid = EmbeddedGrid::start(arguments.listen, capacity, Keeps::Jobs).await.map_err(CommandError::Grid)?;
+        let mut grid = EmbeddedGrid::start(listen, capacity, Keeps::Jobs).await.map_err(CommandError::Grid)?;
         let stayed = tokio::select! {
             stayed = stay(&mut grid, capacity) => stayed,
             () = shutdown => Ok(()),
@@ -42,13 +43,9 @@ pub(super) fn up(arguments: &Up) -> Result<(), CommandError> {
 async fn stay(grid: &mut EmbeddedGrid, capacity: Resources) -> anyhow::Result<()> {
     let url = grid.url().await?;
     let _announced = Announcement::new(&url)?;
-    announce(&url);
+    // Scripts read there where it is.
+    burla_daemon::config::print(&format!("listening on {url}\n"))?;
     let cpus = capacity.cpu_millis as f64 / 1000.0;
     super::tell(&format!("a grid of {cpus} CPUs is up; programs on this machine find it; Ctrl-C ends it"));
     grid.ended().await
-}
-
-#[expect(clippy::print_stdout, reason = "scripts read there where it is")]
-fn announce(url: &str) {
-    println!("listening on {url}");
 }

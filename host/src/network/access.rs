@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burla_types::{NetworkGrant, host_name, text::truncated};
+use tokio_rustls::TlsConnector;
 use wasmtime_wasi::sockets::SocketAddrUse;
 
 use super::lookups::Lookups;
@@ -86,6 +87,11 @@ impl Access {
 
     pub(super) fn has_grants(&self) -> bool {
         !self.grants.is_empty()
+    }
+
+    /// What makes TLS connections, to servers that are certified by whom this node trusts.
+    pub(super) fn tls(&self) -> &TlsConnector {
+        self.policy.authorities.connector()
     }
 
     /// The lookups of all calls.

@@ -2,36 +2,18 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use http::Uri;
 use http::uri::Scheme;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::Resumption;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use wasmtime_wasi_http::Error;
 
 use super::access::{Access, Host, RequestSlot};
 use super::lookups::{LOOKUP_TIME_MAX, Lookups};
-
-/// TLS to servers, which have to be certified by who browsers trust. Made at the first request that needs it: it takes a
-/// millisecond.
-static TLS: LazyLock<TlsConnector> = LazyLock::new(|| {
-    let roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring has the ciphers of all versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // Calls of different users share nothing, not even what would tell a server that they come from one node.
-    config.resumption = Resumption::disabled();
-    TlsConnector::from(Arc::new(config))
-});
 
 /// A connection, with TLS or without.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -88,7 +70,7 @@ impl Destination {
         // A request is written whole, so that waiting for more of it would only delay it.
         let _ = stream.set_nodelay(true);
         let stream: Box<dyn Stream> = if self.tls {
-            Box::new(TLS.connect(self.server_name()?, stream).await.map_err(tls_failed)?)
+            Box::new(access.tls().connect(self.server_name()?, stream).await.map_err(tls_failed)?)
         } else {
             Box::new(stream)
         };
@@ -150,6 +132,8 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::filesystem::NodeFiles;
+    use crate::network::{Authorities, NetworkPolicy};
 
     fn destination(url: &str) -> Option<Destination> {
         Destination::of(&url.parse().unwrap()).ok()
@@ -217,5 +201,56 @@ mod tests {
         });
         let error = connect(&access(&["127.0.0.0/8"]), &url).await.err().unwrap();
         assert!(matches!(error, Error::TlsProtocolError), "{error}");
+    }
+
+    /// A server that is certified for `localhost` by an authority of these tests, and says `hello` to whoever trusts
+    /// it.
+    async fn certified_server() -> u16 {
+        use tokio_rustls::TlsAcceptor;
+        use tokio_rustls::rustls::pki_types::pem::PemObject;
+        use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+        use tokio_rustls::rustls::{ServerConfig, crypto::ring};
+
+        let certificate = CertificateDer::from_pem_slice(include_bytes!("testdata/server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("testdata/server-key.pem")).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let _ = stream.write_all(b"hello").await;
+                    let _ = stream.shutdown().await;
+                }
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn a_server_that_a_companys_authority_certified_is_spoken_to_where_the_operator_says_so() {
+        let url = format!("https://localhost:{}/", certified_server().await);
+        let private = || vec!["127.0.0.0/8".parse().unwrap()];
+        let error = connect(&access(&["127.0.0.0/8"]), &url).await.err().unwrap();
+        assert!(matches!(error, Error::TlsCertificateError), "{error}");
+
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/network/testdata/ca.pem");
+        let authorities = Authorities::read(&file).unwrap();
+        let policy = NetworkPolicy { private: private(), authorities, ..NetworkPolicy::default() };
+        let trusting = Arc::new(Access::new(Arc::default(), Arc::new(policy), Arc::new(NodeFiles::new(1024)), Arc::default()));
+        let mut stream = connect(&trusting, &url).await.unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        assert_eq!(said, "hello");
+        // It is certified for its name alone.
+        let error = connect(&trusting, &url.replace("localhost", "127.0.0.1")).await.err().unwrap();
+        assert!(matches!(error, Error::TlsCertificateError), "{error}");
     }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use burla_types::{AddressRange, NetworkGrant, is_public};
 
+use super::authorities::Authorities;
 use crate::machine;
 
 /// What jobs may be granted on this node, and which private addresses are open to those that are.
@@ -19,11 +20,19 @@ pub struct NetworkPolicy {
     /// Addresses of this machine, which count as private even where they are public. By default those that it had when this was
     /// made.
     pub own: Vec<IpAddr>,
+    /// Who has to certify the servers that calls reach by HTTPS through the node: `ca-file`, beside those that Mozilla
+    /// trusts.
+    pub authorities: Authorities,
 }
 
 impl Default for NetworkPolicy {
     fn default() -> Self {
-        Self { grantable: vec![NetworkGrant::EVERYTHING], private: vec![], own: machine::own_addresses() }
+        Self {
+            grantable: vec![NetworkGrant::EVERYTHING],
+            private: vec![],
+            own: machine::own_addresses(),
+            authorities: Authorities::default(),
+        }
     }
 }
 
@@ -79,6 +88,7 @@ mod tests {
             grantable: grantable.iter().map(|text| text.parse().unwrap()).collect(),
             private: private.iter().map(|text| text.parse().unwrap()).collect(),
             own: vec![],
+            authorities: Authorities::default(),
         }
     }
 
