@@ -19,7 +19,7 @@ pub struct JobInfo {
     pub function: String,
     /// Whether it is over, and how it ended.
     pub state: JobState,
-    /// Why, where it failed or was canceled.
+    /// Why, where it did not run to its end: for one that failed with a call, which call, and its message.
     pub error: Option<String>,
     /// The grid keeps it, whether a client is there or not.
     pub detached: bool,
@@ -66,6 +66,41 @@ pub struct JobInfo {
     pub options: Option<JobOptions>,
 }
 
+impl JobInfo {
+    /// A job of which nothing is known but its id, for tests of what shows jobs.
+    #[doc(hidden)]
+    pub fn example(id: JobId) -> Self {
+        Self {
+            id,
+            name: String::new(),
+            function: String::new(),
+            state: JobState::Open,
+            error: None,
+            detached: false,
+            expired: false,
+            calls_ended: 0,
+            calls_failed: 0,
+            failures: BTreeMap::new(),
+            retried: 0,
+            requeued: 0,
+            running: 0,
+            inputs: 0,
+            inputs_closed: false,
+            waiting: None,
+            opened_seconds_ago: 0.0,
+            ended_seconds_ago: None,
+            nodes: Vec::new(),
+            cpus: 1.0,
+            memory_bytes: 0,
+            fuel: 0,
+            call_seconds: 0.0,
+            memory_bytes_peak: 0,
+            disk_bytes_written: 0,
+            options: None,
+        }
+    }
+}
+
 /// Whether a job is over, and how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,8 +112,10 @@ pub enum JobState {
     Finished,
     /// Someone canceled it.
     Canceled,
-    /// The grid could not carry it through.
+    /// The grid could not carry it through, or a call failed and its program waited for no other.
     Failed,
+    /// Its program stopped it before all calls had ended.
+    Stopped,
     /// Its client went away.
     Abandoned,
 }
@@ -90,6 +127,7 @@ impl fmt::Display for JobState {
             Self::Finished => "finished",
             Self::Canceled => "canceled",
             Self::Failed => "failed",
+            Self::Stopped => "stopped",
             Self::Abandoned => "abandoned",
         })
     }
@@ -111,6 +149,10 @@ pub struct JobOptions {
     pub retries: u32,
     /// Whether one that exceeded a limit is, too.
     pub retry_exceeded: bool,
+    /// Seconds before the first retry of a call, where that was given.
+    pub retry_pause_seconds: Option<f64>,
+    /// Seconds before a retry at most, where that was given.
+    pub retry_pause_max_seconds: Option<f64>,
     /// Seconds that one call may take, where it was given.
     pub timeout_seconds: Option<f64>,
     /// Instructions that one call may run, where it was given.

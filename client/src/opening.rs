@@ -26,6 +26,9 @@ impl CheckedOptions {
             name: self.name.clone().unwrap_or_else(|| function.to_owned()),
             retries: self.retries,
             retries_exceeded: self.retry_exceeded,
+            retry_pause_ms: self.retry_pause_ms,
+            retry_pause_ms_max: self.retry_pause_ms_max,
+            ends_with_failure: self.ends_with_failure,
             ..v1::OpenJob::default()
         }
     }

@@ -34,6 +34,12 @@ pub struct Options {
     pub retries: u32,
     /// Whether one that exceeded a limit is, too.
     pub retry_exceeded: bool,
+    /// The pause before the first retry of a call.
+    pub retry_pause: Option<Duration>,
+    /// The longest pause.
+    pub retry_pause_max: Option<Duration>,
+    /// Whether the first call that fails ends the job: whoever runs it waits for no other.
+    pub ends_with_failure: bool,
     /// What becomes of what calls print.
     pub stdout: Stdout,
     /// Whether progress is shown; without a choice, on a terminal only.
@@ -55,6 +61,9 @@ impl Default for Options {
             allow_network: Vec::new(),
             retries: 0,
             retry_exceeded: false,
+            retry_pause: None,
+            retry_pause_max: None,
+            ends_with_failure: false,
             stdout: Stdout::default(),
             spinner: None,
         }
@@ -66,6 +75,8 @@ pub(crate) use checked::CheckedOptions;
 
 #[cfg(not(target_family = "wasm"))]
 mod checked {
+    use std::time::Duration;
+
     use burla_types::{
         ENV_BYTES_MAX, Limits, MEMORY_BYTES_DEFAULT, NETWORK_GRANTS_MAX, NetworkGrant, cpu_millis_from_cpus, disk_bytes_from_gib,
         env_bytes, memory_bytes_from_gib,
@@ -77,6 +88,9 @@ mod checked {
     /// The most often that a call can be asked to be run again. With the pauses in between it is hours of trying; whoever gives more
     /// has mistaken the unit.
     const RETRIES_MAX: u32 = 1000;
+
+    /// The longest pause before a retry. The grid holds the input of a call that waits for its retry in memory.
+    const RETRY_PAUSE_MAX: Duration = Duration::from_secs(3600);
 
     /// Options that mean something.
     #[derive(Debug)]
@@ -90,6 +104,9 @@ mod checked {
         pub(crate) env: std::collections::BTreeMap<String, String>,
         pub(crate) retries: u32,
         pub(crate) retry_exceeded: bool,
+        pub(crate) retry_pause_ms: Option<u64>,
+        pub(crate) retry_pause_ms_max: Option<u64>,
+        pub(crate) ends_with_failure: bool,
         pub(crate) stdout: Stdout,
         pub(crate) spinner: Option<bool>,
         pub(crate) url: String,
@@ -136,11 +153,22 @@ mod checked {
                 env: options.env,
                 retries: options.retries,
                 retry_exceeded: options.retry_exceeded,
+                retry_pause_ms: options.retry_pause.map(|pause| read_pause("retry_pause", pause)).transpose()?,
+                retry_pause_ms_max: options.retry_pause_max.map(|pause| read_pause("retry_pause_max", pause)).transpose()?,
+                ends_with_failure: options.ends_with_failure,
                 stdout: options.stdout,
                 spinner: options.spinner,
                 url,
             })
         }
+    }
+
+    /// A pause in milliseconds, rounded up: one that was given is one.
+    fn read_pause(option: &'static str, pause: Duration) -> Result<u64> {
+        if pause > RETRY_PAUSE_MAX {
+            return Err(Error::InvalidOption { option, value: format!("{pause:?}"), remedy: "give a pause of up to an hour" });
+        }
+        Ok(u64::try_from(pause.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
     }
 
     fn read_grants(texts: &[String]) -> Result<Vec<NetworkGrant>> {
@@ -181,6 +209,20 @@ mod checked {
             assert_eq!(checked(RETRIES_MAX).unwrap().retries, RETRIES_MAX);
             let refused = checked(RETRIES_MAX + 1).unwrap_err();
             assert!(matches!(&refused, Error::InvalidOption { option: "retries", value, .. } if value == "1001"), "{refused}");
+        }
+
+        #[test]
+        fn pauses_are_sent_in_milliseconds_and_have_a_bound() {
+            let checked = |pause| {
+                let grid = Some(Grid::at("http://127.0.0.1:1").unwrap());
+                CheckedOptions::try_from(Options { grid, retry_pause: Some(pause), ..Options::default() })
+            };
+            for (pause, sent) in [(Duration::ZERO, 0), (Duration::from_micros(1500), 2), (RETRY_PAUSE_MAX, 3_600_000)] {
+                let checked = checked(pause).unwrap();
+                assert_eq!((checked.retry_pause_ms, checked.retry_pause_ms_max), (Some(sent), None), "{pause:?}");
+            }
+            let refused = checked(RETRY_PAUSE_MAX + Duration::from_secs(1)).unwrap_err().to_string();
+            assert!(refused.starts_with("retry_pause(3601s)") && refused.contains("up to an hour"), "{refused}");
         }
     }
 }

@@ -86,12 +86,7 @@ impl Grid {
     /// [`Error::Grid`](crate::Error::Grid) where the grid knows no such job; others where the scheduler cannot be reached or
     /// speaks another protocol.
     pub fn job_info(&self, job: JobId) -> Result<JobInfo> {
-        self.ask(async |connection| {
-            let request = v1::GetJobRequest { client: Some(Peer::this().into()), job_id: convert::job_id_bytes(job) };
-            let answer = connection.client.get_job(request).await.map_err(|status| connection.error(status))?;
-            let told = answer.into_inner().job.ok_or(GridError::UnknownJob(job))?;
-            job_info(told)
-        })
+        self.ask(async |connection| ask_about(connection, job).await)
     }
 
     /// Ends the open job of this id: its calls stop, and its client gets [`Error::JobCanceled`](crate::Error::JobCanceled).
@@ -99,13 +94,24 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// [`Error::Grid`](crate::Error::Grid) where no such job is open; others where the scheduler cannot be reached or speaks
-    /// another protocol.
+    /// [`Error::JobOver`](crate::Error::JobOver) where it has ended; [`Error::Grid`](crate::Error::Grid) where the grid knows no such
+    /// job; others where the scheduler cannot be reached or speaks another protocol.
     pub fn cancel(&self, job: JobId) -> Result<()> {
         self.ask(async |connection| {
-            let request = v1::CancelJobRequest { client: Some(Peer::this().into()), job_id: convert::job_id_bytes(job) };
-            connection.client.cancel_job(request).await.map_err(|status| connection.error(status))?;
-            Ok(())
+            let job_id = convert::job_id_bytes(job);
+            let request = v1::CancelJobRequest { client: Some(Peer::this().into()), job_id, abandon: None };
+            let refused = match connection.client.cancel_job(request).await {
+                Ok(_) => return Ok(()),
+                Err(status) => connection.error(status),
+            };
+            // That no such job is open may mean that it has ended, which is something else to whoever asks.
+            if matches!(refused, Error::Grid(GridError::UnknownJob(_)))
+                && let Ok(JobInfo { state, .. }) = ask_about(connection, job).await
+                && state != JobState::Open
+            {
+                return Err(Error::JobOver { job, state });
+            }
+            Err(refused)
         })
     }
 
@@ -117,6 +123,31 @@ impl Grid {
             ask(&mut connection).await
         })
     }
+}
+
+/// The open jobs of the grid that a job would run on that names none. Blocks.
+///
+/// # Errors
+///
+/// [`Error::NoGrid`](crate::Error::NoGrid) where no grid is configured; others as [`Grid::jobs`].
+pub fn jobs() -> Result<Vec<JobInfo>> {
+    Grid::default_grid()?.jobs()
+}
+
+/// The nodes of the grid that a job would run on that names none. Blocks.
+///
+/// # Errors
+///
+/// [`Error::NoGrid`](crate::Error::NoGrid) where no grid is configured; others as [`Grid::nodes`].
+pub fn nodes() -> Result<Vec<NodeInfo>> {
+    Grid::default_grid()?.nodes()
+}
+
+async fn ask_about(connection: &mut Connection, job: JobId) -> Result<JobInfo> {
+    let request = v1::GetJobRequest { client: Some(Peer::this().into()), job_id: convert::job_id_bytes(job) };
+    let answer = connection.client.get_job(request).await.map_err(|status| connection.error(status))?;
+    let told = answer.into_inner().job.ok_or(GridError::UnknownJob(job))?;
+    job_info(told)
 }
 
 fn node(it: list_nodes_response::Node) -> Result<NodeInfo> {
@@ -143,7 +174,7 @@ pub(crate) fn job_info(it: v1::Job) -> Result<JobInfo> {
     let usage: Usage = it.usage.unwrap_or_default().into();
     Ok(JobInfo {
         id: convert::job_id(&it.job_id).map_err(malformed)?,
-        state: state(it.state()),
+        state: state(it.state(), it.stopped),
         name: it.name,
         function: it.function,
         error,
@@ -171,12 +202,13 @@ pub(crate) fn job_info(it: v1::Job) -> Result<JobInfo> {
     })
 }
 
-fn state(it: v1::job::State) -> JobState {
+fn state(it: v1::job::State, stopped: bool) -> JobState {
     match it {
         v1::job::State::Unspecified | v1::job::State::Open => JobState::Open,
         v1::job::State::Finished => JobState::Finished,
         v1::job::State::Canceled => JobState::Canceled,
         v1::job::State::Failed => JobState::Failed,
+        v1::job::State::Abandoned if stopped => JobState::Stopped,
         v1::job::State::Abandoned => JobState::Abandoned,
     }
 }
@@ -184,6 +216,7 @@ fn state(it: v1::job::State) -> JobState {
 /// Nothing in it is relied on, so what is missing or cannot be read is left out.
 fn job_options(it: v1::OpenJob) -> JobOptions {
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let seconds = |milliseconds| Duration::from_millis(milliseconds).as_secs_f64();
     let work = it.work.unwrap_or_default();
     let limits = work.limits.unwrap_or_default();
     let mut env: Vec<_> = work.env.into_keys().collect();
@@ -195,7 +228,9 @@ fn job_options(it: v1::OpenJob) -> JobOptions {
         max_parallelism: it.max_parallelism,
         retries: it.retries,
         retry_exceeded: it.retries_exceeded,
-        timeout_seconds: limits.wall_time_max_ms.map(|time| Duration::from_millis(time).as_secs_f64()),
+        retry_pause_seconds: it.retry_pause_ms.map(seconds),
+        retry_pause_max_seconds: it.retry_pause_ms_max.map(seconds),
+        timeout_seconds: limits.wall_time_max_ms.map(seconds),
         fuel: limits.fuel_max,
         disk: limits.disk_bytes_max.map(gib),
         env,
@@ -208,8 +243,9 @@ fn some_text(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// The scheduler sent a message that cannot be read.
 pub(crate) fn malformed(invalid: InvalidMessage) -> Error {
-    Error::Grid(GridError::InvalidRequest { reason: invalid.to_string() })
+    Error::Protocol { reason: invalid.to_string() }
 }
 
 fn resources(it: Option<v1::Resources>) -> Resources {

@@ -11,12 +11,6 @@ use super::event::{Action, CallNews, CallToRun, NodeCommand, Timestamp};
 use super::job::Job;
 use super::{Grid, SentCall};
 
-/// The longest pause before a call's first retry; each further one is twice as long.
-const RETRY_DELAY_MIN: Duration = Duration::from_millis(100);
-
-/// The longest of all: what is not well after it is not going to be by waiting.
-const RETRY_DELAY_MAX: Duration = Duration::from_secs(10);
-
 /// How many times as long as its job's calls take a call must have run to be late. At three times the mean, few calls of even
 /// scattered lengths are.
 const LATE_FACTOR: f64 = 3.0;
@@ -38,10 +32,10 @@ impl Job {
         is_retried && failures < self.spec.retries
     }
 
-    /// Runs a call again that failed, after a while.
+    /// Runs a call again that failed, after a pause.
     pub(super) fn retry(&mut self, now: Timestamp, call: CallToRun) {
         self.retried += 1;
-        let longest = RETRY_DELAY_MIN.saturating_mul(1 << call.failures.saturating_sub(1).min(16)).min(RETRY_DELAY_MAX);
+        let longest = self.spec.retry_pauses.after(call.failures);
         // Between half of it and all, by the index: calls that failed together do not come back together.
         let part = (call.index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as f64 / 512.0 + 0.5;
         self.delayed.insert((Timestamp(now.0 + longest.mul_f64(part)), call.index), call);

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use burla_proto::convert::Work;
-use burla_scheduler::grid::event::{Before, JobSpec, NodeSpec};
+use burla_scheduler::grid::event::{Before, JobSpec, NodeSpec, RetryPauses};
 use burla_types::{Digest, JobId, Limits, NodeId, Resources};
 
 use crate::client::Client;
@@ -266,6 +266,7 @@ fn job_spec(rng: &mut Rng) -> JobSpec {
         parallelism_max: rng.pick(&[1, 2, 5, u64::MAX]),
         retries: rng.pick(&[0, 0, 2, 5]),
         retries_exceeded: false,
+        retry_pauses: RetryPauses::default(),
         before: Before::default(),
     }
 }

@@ -2,7 +2,7 @@
 
 use burla_types::OutputStream;
 
-use super::super::event::{HeldCalls, ResentInput};
+use super::super::event::{HeldCalls, ResentInput, RetryPauses};
 use super::*;
 
 fn slot() -> Resources {
@@ -226,6 +226,31 @@ fn failures_are_run_again_as_often_as_the_user_wants() {
         assert_eq!(summary.retried, u64::from(failures.min(retries)));
         assert_eq!(world.indices_told(job_id(1)), [0]);
     }
+}
+
+#[test]
+fn the_pauses_before_retries_are_the_users() {
+    let pauses =
+        |first: Option<u64>, max: Option<u64>| RetryPauses::new(first.map(Duration::from_millis), max.map(Duration::from_millis));
+    let after = |pauses: RetryPauses, failures| pauses.after(failures).as_millis();
+    assert_eq!([1, 2, 5, 50].map(|failures| after(pauses(None, None), failures)), [100, 200, 1600, 10_000]);
+    assert_eq!([1, 2, 50].map(|failures| after(pauses(Some(1), Some(3)), failures)), [1, 2, 3]);
+    assert_eq!([1, 2].map(|failures| after(pauses(Some(20_000), None), failures)), [20_000, 20_000]);
+    assert_eq!([1, 2].map(|failures| after(pauses(None, Some(5)), failures)), [5, 5]);
+    assert_eq!([1, 50].map(|failures| after(pauses(Some(0), None), failures)), [0, 0]);
+
+    // Ten retries within ten ticks, where the default takes half a minute.
+    let mut world = World::default();
+    world.joins(1, 1);
+    world.opens(1, JobSpec { retries: 10, retry_pauses: pauses(Some(1), Some(1)), ..job(u64::MAX) }, 1);
+    for _ in 0..10 {
+        let (job, call) = world.take_first(1);
+        world.reports(node_id(1), job, call, failed());
+        world.passes(event::TICK);
+        assert_eq!(world.runs_now_everywhere(job), 1);
+    }
+    world.all_end();
+    assert_eq!(world.ended[&job_id(1)].as_ref().unwrap().retried, 10);
 }
 
 #[test]
