@@ -4,7 +4,8 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use burla_ledger::{FileLedger, Ledger, Position, Shard};
@@ -76,12 +77,19 @@ fn run_and_kill(path: &Path, groups: u64, mut acknowledged: u64) -> u64 {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let lines = lines_of(child.stdout.take().unwrap());
     let mut groups_left = groups;
     let mut killed = false;
     // Up to the end of its output, since it may have acknowledged more before it died.
-    for line in lines {
-        let line = line.unwrap();
+    loop {
+        let line = match lines.recv_timeout(ROUND_TIME_MAX) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                child.kill().unwrap();
+                panic!("the child has printed nothing for {ROUND_TIME_MAX:?}; {acknowledged} entries were acknowledged");
+            }
+        };
         if let Some(from) = line.strip_prefix("from ") {
             assert!(from.parse::<u64>().unwrap() >= acknowledged, "the child began at {from}, behind {acknowledged}");
         } else if let Some(end) = line.strip_prefix("end ") {
@@ -96,9 +104,21 @@ fn run_and_kill(path: &Path, groups: u64, mut acknowledged: u64) -> u64 {
             killed = true;
         }
     }
+    // It was killed, or has closed its output, which it does when it ends.
     let status = child.wait().unwrap();
     assert!(killed, "the child ended by itself: {status}");
     acknowledged
+}
+
+/// The lines of a child, read by a thread, so that waiting for the next has a limit.
+fn lines_of(stdout: ChildStdout) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    lines
 }
 
 /// Checks every entry, and returns the end.
