@@ -39,10 +39,10 @@ def drawing(bars: list) -> list[str]:
         lines.append(f'<text x="{x:.0f}" y="{height - 8}" text-anchor="middle" fill="#666">{10**decade:,}</text>')
     for number, (system, value) in enumerate(bars):
         y = TOP + ROW * number
-        colour = "#d1495b" if system.name == BURLA.name else "#7a8ca3"
+        color = "#d1495b" if system.name == BURLA.name else "#7a8ca3"
         label = html.escape(system.label)
         lines.append(f'<text x="{LEFT - 8}" y="{y + 16}" text-anchor="end">{label}</text>')
-        lines.append(f'<rect x="{LEFT}" y="{y}" width="{position(value):.0f}" height="22" fill="{colour}"/>')
+        lines.append(f'<rect x="{LEFT}" y="{y}" width="{position(value):.0f}" height="22" fill="{color}"/>')
         lines.append(f'<text x="{LEFT + position(value) + 6:.0f}" y="{y + 16}">{value:,.0f}</text>')
     return [*lines, "</svg>"]
 

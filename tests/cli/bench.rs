@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use burla_tests::{LocalGrid, root, until};
+use burla_tests::{LocalGrid, output_of_build, root, until};
 use serde_json::{Value, json};
 
 use super::{assert_exit, command, stderr, stdout};
@@ -13,7 +13,7 @@ fn bench(grid: &LocalGrid, arguments: &[&str]) -> Output {
     let mut command = command(folder.path(), &["bench", "--quick"]);
     command.args(arguments).env("BURLA_URL", grid.grid.url());
     command.env("XDG_CACHE_HOME", root().join("target/bench-cache")).env("CARGO_TARGET_DIR", root().join("target/new-projects"));
-    command.output().unwrap()
+    output_of_build(&mut command)
 }
 
 #[test]

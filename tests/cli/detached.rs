@@ -2,26 +2,26 @@
 
 use std::process::{Command, Output, Stdio};
 
-use burla_tests::{Daemon, LocalGrid, root, until};
+use burla_tests::{Daemon, LocalGrid, ended, output, root, status, until};
 use serde_json::{Value, json};
 
 use super::map::{fed, map, map_command};
 use super::{assert_exit, command, stderr, stdout};
 
 /// A verb of `cargo burla` about what is on this grid.
-fn on(grid: &LocalGrid, arguments: &[&str]) -> Command {
+pub(super) fn on(grid: &LocalGrid, arguments: &[&str]) -> Command {
     let mut command = command(root(), arguments);
     command.env("BURLA_URL", grid.grid.url());
     command
 }
 
-fn told(grid: &LocalGrid, arguments: &[&str]) -> Output {
-    on(grid, arguments).output().unwrap()
+pub(super) fn told(grid: &LocalGrid, arguments: &[&str]) -> Output {
+    output(&mut on(grid, arguments))
 }
 
 /// What it prints, when it has worked.
 #[track_caller]
-fn printed(grid: &LocalGrid, arguments: &[&str]) -> String {
+pub(super) fn printed(grid: &LocalGrid, arguments: &[&str]) -> String {
     let output = told(grid, arguments);
     assert_exit(&output, 0);
     stdout(&output)
@@ -29,7 +29,7 @@ fn printed(grid: &LocalGrid, arguments: &[&str]) -> String {
 
 /// Gives a job to the grid, and returns its id.
 #[track_caller]
-fn detached(grid: &LocalGrid, arguments: &[&str], lines: &str) -> String {
+pub(super) fn detached(grid: &LocalGrid, arguments: &[&str], lines: &str) -> String {
     let output = map(grid, &[arguments, &["--detach"]].concat(), lines);
     assert_exit(&output, 0);
     let id = stdout(&output);
@@ -43,7 +43,7 @@ fn lines_of(text: &str) -> Vec<&str> {
     lines
 }
 
-fn parsed(text: &str) -> Value {
+pub(super) fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
@@ -82,7 +82,7 @@ fn a_detached_job_is_waited_for_and_collected_by_its_id() {
     // Whoever reads no more has what it wanted.
     let mut results = on(&grid, &["results", &id]).stdout(Stdio::piped()).spawn().unwrap();
     drop(results.stdout.take());
-    assert_eq!(results.wait().unwrap().code(), Some(0));
+    assert_eq!(status(&mut results, "`results` without a reader has ended").code(), Some(0));
 }
 
 #[test]
@@ -140,7 +140,9 @@ fn how_a_job_ended_is_in_the_exit_code() {
     assert_exit(&told(&grid, &["cancel", &endless]), 0);
     assert_exit(&told(&grid, &["wait", &endless]), 130);
     assert_exit(&told(&grid, &["results", &endless]), 130);
-    assert_exit(&told(&grid, &["cancel", &endless]), 17);
+    let again = told(&grid, &["cancel", &endless]);
+    assert_exit(&again, 17);
+    assert!(stderr(&again).contains(&format!("job {endless} is over: canceled")), "{}", stderr(&again));
 
     // What an attached job returned went to its program.
     assert_exit(&map(&grid, &["doubles", "--name", "attached"], "1\n"), 0);
@@ -160,9 +162,12 @@ fn how_a_job_ended_is_in_the_exit_code() {
     assert!(!stderr(&timed_out).contains("connection"), "{}", stderr(&timed_out));
     assert_exit(&told(&grid, &["cancel", &id]), 0);
     assert_exit(&told(&grid, &["wait", &id]), 130);
-    assert_exit(&running.wait_with_output().unwrap(), 130);
+    assert_exit(&ended(running, "the canceled job has ended"), 130);
     for verb in ["job", "wait", "results", "logs", "cancel"] {
-        assert_exit(&told(&grid, &[verb, "00000000-0000-7000-8000-000000000000"]), 17);
+        let unknown = told(&grid, &[verb, "00000000-0000-7000-8000-000000000000"]);
+        assert_exit(&unknown, 17);
+        let text = format!("no job 00000000000070008000000000000000 on the grid at {}", grid.grid.url());
+        assert!(stderr(&unknown).contains(&text), "{verb}: {}", stderr(&unknown));
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use burla_tests::{Daemon, LocalGrid, guests, root, until};
+use burla_tests::{Daemon, LocalGrid, ended, guests, joined, lines_of, output, output_of_build, received, root, status, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use super::{assert_exit, command, stderr, stdout};
 
 /// `cargo burla map` of a function of the test guests on these lines.
 pub(super) fn map(grid: &LocalGrid, arguments: &[&str], lines: &str) -> Output {
-    fed(&mut map_command(grid, arguments), lines).wait_with_output().unwrap()
+    ended(fed(&mut map_command(grid, arguments), lines), &format!("`map {arguments:?}` ends"))
 }
 
 pub(super) fn map_command(grid: &LocalGrid, arguments: &[&str]) -> Command {
@@ -43,7 +43,7 @@ fn lines_of_json_become_lines_of_json_in_their_order() {
     let mapped = map(&grid, &["typed::joins"], "[\"a\", \"ß\", 2]\n\n[\"\", \"\\n\", 1]");
     assert_eq!(stdout(&mapped), "\"aßaß\"\n\"\\n\"\n");
     // Enums and structs, as serde has them.
-    let mapped = map(&grid, &["summarises"], r#"["Dot", {"Circle": {"radius": 1}}, {"Polygon": [[1, 2]]}]"#);
+    let mapped = map(&grid, &["summarizes"], r#"["Dot", {"Circle": {"radius": 1}}, {"Polygon": [[1, 2]]}]"#);
     let summary: Value = serde_json::from_str(&stdout(&mapped)).unwrap();
     assert_eq!(summary, json!({ "kinds": { "circle": 1, "dot": 1, "polygon": 1 }, "first": "Dot" }));
     let mapped = map(&grid, &["doubles"], "");
@@ -75,7 +75,7 @@ fn bad_lines_and_failed_calls_are_told_by_number() {
     assert_exit(&went_on, 15);
     assert_eq!(stdout(&went_on), "1\n4\n6\n");
     let text = stderr(&went_on);
-    for part in ["line 2 of the inputs", "the call of line 3 failed: call 1 failed: three is not allowed", "call of line 5"] {
+    for part in ["line 2 of the inputs", "the call of line 3 failed: three is not allowed", "call of line 5"] {
         assert!(text.contains(part), "no `{part}` in {text}");
     }
     assert!(text.contains("error: 2 calls failed and 1 line could not be used\n"), "{text}");
@@ -108,6 +108,78 @@ fn what_calls_print_goes_to_stderr_and_options_reach_them() {
     let mapped = map(&grid, &["spins", "--timeout", "0.2", "--max-parallelism", "1", "--name", "x"], "null\n");
     assert_exit(&mapped, 15);
     assert!(stderr(&mapped).contains("exceeded timeout of 0.2 s"), "{}", stderr(&mapped));
+}
+
+#[test]
+fn what_precedes_a_failure_is_printed_and_the_first_failure_is_told() {
+    let grid = LocalGrid::start(1);
+    // The calls before the bad line take longer than reading it.
+    let stopped = map(&grid, &["behaviour::answers", "--discard-prints"], "[1, 300]\n[2, 600]\nx\n[3, 0]\n");
+    assert_exit(&stopped, 16);
+    let answers: String = (1..3).map(|number| format!("{}\n", burla_test_guests::behaviour::answer(number))).collect();
+    assert_eq!(stdout(&stopped), answers);
+    assert!(stderr(&stopped).contains("line 3 of the inputs cannot be used: it is not JSON"), "{}", stderr(&stopped));
+    // The call of line 2 fails, although line 4 was seen to be bad before.
+    let stopped = map(&grid, &["prints_and_may_fail", "--discard-prints"], "1\n3\n4\nx\n");
+    assert_exit(&stopped, 15);
+    assert_eq!(stdout(&stopped), "1\n");
+    assert!(stderr(&stopped).starts_with("error: the call of line 2 failed: three is not allowed\n"), "{}", stderr(&stopped));
+    // It is refused at once, and the call before it goes on for a while.
+    let stopped = map(&grid, &["behaviour::answers", "--discard-prints"], "[1, 600]\n[\"x\", 0]\ny\n");
+    assert_exit(&stopped, 15);
+    assert_eq!(stdout(&stopped), format!("{}\n", burla_test_guests::behaviour::answer(1)));
+    assert!(stderr(&stopped).starts_with("error: the call of line 2 was refused"), "{}", stderr(&stopped));
+}
+
+#[test]
+fn inputs_are_values_in_any_layout_or_plain_lines() {
+    let grid = LocalGrid::start(1);
+    let text = "\u{feff}[\n  \"a\",\n  \"b\",\n  1\n]\r\n\r\n[\"c\", \"\", 2] [\"d\",\"e\",1]";
+    let mapped = map(&grid, &["typed::joins", "--inputs", "-", "--raw-output"], text);
+    assert_exit(&mapped, 0);
+    assert_eq!(stdout(&mapped), "ab\ncc\nde\n");
+    let mapped = map(&grid, &["echoes", "--raw-input"], "a b\r\n\n\"q\"\n7");
+    assert_exit(&mapped, 0);
+    assert_eq!(stdout(&mapped), "\"a b\"\n\"\"\n\"\\\"q\\\"\"\n\"7\"\n");
+    let hinted = map(&grid, &["echoes"], "a b\n");
+    assert_exit(&hinted, 16);
+    assert!(stderr(&hinted).contains("--raw-input"), "{}", stderr(&hinted));
+    assert!(!stderr(&map(&grid, &["doubles"], "a\n")).contains("--raw-input"));
+    let cut = map(&grid, &["doubles", "--keep-going"], "1\n[\n  2,\n  3\n  4\n]\n5\n");
+    assert_exit(&cut, 16);
+    assert_eq!(stdout(&cut), "2\n10\n");
+    assert!(stderr(&cut).contains("lines 2 to 6 of the inputs cannot be used"), "{}", stderr(&cut));
+    let folder = tempfile::tempdir().unwrap();
+    let utf16 = folder.path().join("utf16.json");
+    std::fs::write(&utf16, b"\xff\xfe1\0\n\0").unwrap();
+    let refused = map(&grid, &["doubles", "--keep-going", "--inputs", utf16.to_str().unwrap()], "");
+    assert_exit(&refused, 16);
+    assert!(stderr(&refused).contains("iconv -f UTF-16 -t UTF-8"), "{}", stderr(&refused));
+}
+
+#[test]
+fn the_grid_and_variables_can_be_named() {
+    let grid = LocalGrid::start(1);
+    let url = grid.grid.url().to_owned();
+    let mut named = map_command(&grid, &["environment", "--url", &url, "--env", "FROM_HERE", "--env", "A=1", "--timeout", "1m"]);
+    let named = fed(named.env("BURLA_URL", "http://127.0.0.1:1").env("FROM_HERE", "b=c"), "null\n");
+    let named = ended(named, "`map --url` ends");
+    assert_exit(&named, 0);
+    assert_eq!(stdout(&named), "[[\"A\",\"1\"],[\"FROM_HERE\",\"b=c\"]]\n");
+    let unset = map(&grid, &["environment", "--env", "BURLA_TESTS_NOT_SET"], "null\n");
+    assert_exit(&unset, 2);
+    assert!(stderr(&unset).contains("BURLA_TESTS_NOT_SET is not set here"), "{}", stderr(&unset));
+    assert_exit(&map(&grid, &["doubles", "--func-ram", "1G"], "1\n"), 2);
+    // Whoever reads the outputs has had enough.
+    let mut endless = map_command(&grid, &["doubles"]);
+    let mut child = endless.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let feeder = std::thread::spawn(move || while stdin.write_all(&b"1\n".repeat(10_000)).is_ok() {});
+    let mut first = [0; 2];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    assert_eq!(first, *b"2\n");
+    assert!(status(&mut child, "`map` ends with its reader").success());
+    joined(feeder, "nobody takes inputs");
 }
 
 /// The lines of stdout as JSON.
@@ -198,11 +270,8 @@ fn what_cannot_be_is_said_with_its_code() {
     assert_exit(&map(&grid, &["doubles", "--func-cpu", "0"], "1\n"), 2);
     assert_exit(&map(&grid, &["doubles", "--func-cpu", "3"], "1\n"), 17);
     let component = guests();
-    let nowhere = command(root(), &["map", component.to_str().unwrap(), "doubles"])
-        .env("BURLA_URL", "http://127.0.0.1:1")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let mut nowhere = command(root(), &["map", component.to_str().unwrap(), "doubles"]);
+    let nowhere = output(nowhere.env("BURLA_URL", "http://127.0.0.1:1"));
     assert_exit(&nowhere, 14);
 }
 
@@ -213,14 +282,14 @@ fn an_output_is_there_before_the_next_input_is() {
     let mut command = command(root(), &["map", component.to_str().unwrap(), "doubles"]);
     command.env("BURLA_URL", grid.grid.url()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
-    let (mut input, mut outputs) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()).lines());
+    let (mut input, outputs) = (child.stdin.take().unwrap(), lines_of(child.stdout.take().unwrap()));
     for number in 1..4 {
         writeln!(input, "{number}").unwrap();
-        assert_eq!(outputs.next().unwrap().unwrap(), (number * 2).to_string());
+        assert_eq!(received(&outputs, "an output is there"), Some((number * 2).to_string()));
     }
     drop(input);
-    assert!(outputs.next().is_none());
-    assert!(child.wait().unwrap().success());
+    assert_eq!(received(&outputs, "the outputs end"), None);
+    assert!(status(&mut child, "`map` ends with its inputs").success());
 }
 
 #[test]
@@ -231,10 +300,21 @@ fn ctrl_c_cancels_the_job_says_so_and_frees_the_nodes() {
     let child = fed(command.env("BURLA_URL", grid.grid.url()), "false\nfalse\nfalse\n");
     until("it runs", || grid.grid.nodes().unwrap()[0].running == 2);
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    let canceled = child.wait_with_output().unwrap();
+    let canceled = ended(child, "`map` ends after Ctrl-C");
     assert_exit(&canceled, 130);
     assert!(stderr(&canceled).contains("canceled with Ctrl-C after 0 of its calls had ended"), "{}", stderr(&canceled));
     until("the nodes are free", || grid.grid.nodes().unwrap()[0].running == 0);
+}
+
+/// `nohup`, and `&` in a script, start a program with SIGINT ignored, which its children inherit.
+#[test]
+fn tests_of_ctrl_c_pass_also_when_the_tests_are_started_with_sigint_ignored() {
+    let mut tests = Command::new("sh");
+    tests.args(["-c", "trap '' INT; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
+    tests.args(["--exact", "map::ctrl_c_cancels_the_job_says_so_and_frees_the_nodes"]);
+    let tests = output_of_build(&mut tests);
+    assert_exit(&tests, 0);
+    assert!(stdout(&tests).contains("1 passed"), "{}", stdout(&tests));
 }
 
 #[test]
@@ -251,7 +331,7 @@ fn a_second_ctrl_c_ends_a_program_that_does_not_notice_the_first() {
     until("the job is canceled", || grid.grid.jobs().unwrap().is_empty());
     assert!(child.try_wait().unwrap().is_none(), "it is still stuck");
     kill_process(pid, Signal::INT).unwrap();
-    assert_eq!(child.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
+    assert_eq!(status(&mut child, "the second Ctrl-C ends it").signal(), Some(Signal::INT.as_raw()));
 }
 
 /// A grid of `cargo burla up`, which programs with this folder find.
@@ -274,49 +354,49 @@ fn programs_find_a_grid_that_stays() {
         command.env("XDG_RUNTIME_DIR", folder.path()).env("XDG_DATA_HOME", folder.path().join("data"));
         command
     };
-    let none = here(&["nodes"]).output().unwrap();
+    let none = output(&mut here(&["nodes"]));
     assert_exit(&none, 14);
     assert!(stderr(&none).contains("cargo burla up"), "{}", stderr(&none));
 
     let grid = up(folder.path());
-    let second = here(&["up"]).output().unwrap();
+    let second = output(&mut here(&["up"]));
     assert_exit(&second, 14);
     assert!(stderr(&second).contains("a grid runs on this machine already, at http://"), "{}", stderr(&second));
 
-    let nodes = here(&["nodes", "--json"]).output().unwrap();
+    let nodes = output(&mut here(&["nodes", "--json"]));
     let nodes: Value = serde_json::from_str(&stdout(&nodes)).unwrap();
     assert_eq!((&nodes[0]["cpus"], &nodes[0]["memory_bytes"]), (&json!(3.0), &json!(2u64 << 30)));
-    assert!(stdout(&here(&["nodes"]).output().unwrap()).starts_with("NODE "));
+    assert!(stdout(&output(&mut here(&["nodes"]))).starts_with("NODE "));
 
     // A program that was started by hand, a job that is canceled by hand.
-    assert_exit(&here(&["run", "--quiet", "-p", "hello"]).output().unwrap(), 0);
+    assert_exit(&output_of_build(&mut here(&["run", "--quiet", "-p", "hello"])), 0);
     let mut hello = Command::new(root().join("target/debug/hello"));
     let hello = hello.env_remove("BURLA_URL").env_remove("BURLA_COMPONENT").env("XDG_RUNTIME_DIR", folder.path());
-    let hello = hello.output().unwrap();
+    let hello = output(hello);
     assert_exit(&hello, 0);
     assert!(stdout(&hello).ends_with("[2, 4, 6]\n"));
     let component = guests();
     let mut map = here(&["map", component.to_str().unwrap(), "sleeps_or_fails", "--name", "sleepers"]);
     let job = fed(&mut map, "false\n");
     let jobs = || {
-        let jobs = here(&["jobs", "--json"]).output().unwrap();
+        let jobs = output(&mut here(&["jobs", "--json"]));
         serde_json::from_str::<Value>(&stdout(&jobs)).unwrap()
     };
     until("it is listed as running", || jobs()[0]["running"] == json!(1));
     let job_listed = jobs()[0].clone();
     assert_eq!((&job_listed["name"], &job_listed["inputs"]), (&json!("sleepers"), &json!(1)));
     let id = job_listed["id"].as_str().unwrap();
-    assert!(stdout(&here(&["jobs"]).output().unwrap()).contains(id));
-    assert_exit(&here(&["cancel", id]).output().unwrap(), 0);
-    let canceled = job.wait_with_output().unwrap();
+    assert!(stdout(&output(&mut here(&["jobs"]))).contains(id));
+    assert_exit(&output(&mut here(&["cancel", id])), 0);
+    let canceled = ended(job, "`map` ends when its job is canceled");
     assert_exit(&canceled, 130);
     assert!(stderr(&canceled).contains("canceled by an operator of the grid"), "{}", stderr(&canceled));
     assert_eq!(jobs(), json!([]));
-    assert_exit(&here(&["cancel", id]).output().unwrap(), 17);
-    assert_exit(&here(&["cancel", "nonsense"]).output().unwrap(), 2);
+    assert_exit(&output(&mut here(&["cancel", id])), 17);
+    assert_exit(&output(&mut here(&["cancel", "nonsense"])), 2);
 
     assert!(grid.terminate());
-    assert_exit(&here(&["jobs"]).output().unwrap(), 14);
+    assert_exit(&output(&mut here(&["jobs"])), 14);
 }
 
 #[test]
@@ -324,7 +404,7 @@ fn what_a_grid_that_crashed_has_left_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     up(folder.path()).kill();
     assert_eq!(std::fs::read_dir(folder.path().join("burla")).unwrap().count(), 1);
-    let none = command(root(), &["nodes"]).env("XDG_RUNTIME_DIR", folder.path()).output().unwrap();
+    let none = output(command(root(), &["nodes"]).env("XDG_RUNTIME_DIR", folder.path()));
     assert_exit(&none, 14);
     up(folder.path());
 }
@@ -369,15 +449,21 @@ fn on_a_terminal(grid: &LocalGrid, arguments: &[&str], lines: &str) -> (String, 
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(end).spawn().unwrap();
     drop(command);
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let terminal = std::fs::File::from(terminal);
+    let shown = std::thread::spawn(move || all_of_terminal(terminal));
+    let output = ended(child, "`map` on a terminal ends");
+    let shown = joined(shown, "the terminal is closed");
+    (String::from_utf8(shown).unwrap(), stdout(&output))
+}
+
+/// Reading a terminal whose other end is closed is an error, and the end.
+fn all_of_terminal(mut terminal: std::fs::File) -> Vec<u8> {
     let mut shown = Vec::new();
-    // Reading a terminal whose other end is closed is an error, and the end.
-    let mut terminal = std::fs::File::from(terminal);
     let mut buffer = [0; 4096];
     while let Ok(count) = terminal.read(&mut buffer)
         && count > 0
     {
         shown.extend_from_slice(&buffer[..count]);
     }
-    let output = child.wait_with_output().unwrap();
-    (String::from_utf8(shown).unwrap(), stdout(&output))
+    shown
 }

@@ -4,8 +4,9 @@ use std::future::IntoFuture;
 use std::time::{Duration, Instant};
 
 use burla::remote_parallel_map;
-use burla_test_guests::{behaviour, crates, typed};
-use burla_tests::LocalGrid;
+use burla_test_crates as crates;
+use burla_test_guests::{behaviour, typed};
+use burla_tests::{LocalGrid, component};
 
 #[test]
 fn outputs_come_back_in_the_order_of_the_inputs() {
@@ -24,8 +25,8 @@ fn functions_of_every_shape_work() {
     assert_eq!(joined, ["abab"]);
     assert_eq!(remote_parallel_map(typed::factorial, [20]).grid(&grid.grid).run().unwrap(), [typed::factorial(20)]);
     let shapes = vec![typed::Shape::Circle { radius: 0.5 }, typed::Shape::Dot, typed::Shape::Polygon(vec![(1, -1)])];
-    let summary = remote_parallel_map(typed::summarises, [shapes.clone()]).grid(&grid.grid).run().unwrap();
-    assert_eq!(summary, [typed::summarises(shapes)]);
+    let summary = remote_parallel_map(typed::summarizes, [shapes.clone()]).grid(&grid.grid).run().unwrap();
+    assert_eq!(summary, [typed::summarizes(shapes)]);
     // Borrowed iterators and values that are not `Send` are fine: they never leave this thread.
     let words = std::rc::Rc::new(["one", "two"]);
     let echoed = remote_parallel_map(typed::echoes, words.iter().map(ToString::to_string)).grid(&grid.grid).run().unwrap();
@@ -113,6 +114,7 @@ fn overlap(intervals: &[(u128, u128)]) -> usize {
 
 #[test]
 fn the_crates_that_people_use_work() {
+    component("burla-test-crates");
     let grid = LocalGrid::start(1);
     let on = &grid.grid;
     assert_eq!(

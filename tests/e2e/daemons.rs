@@ -4,12 +4,12 @@ use std::process::Command;
 
 use burla::remote_parallel_map;
 use burla_test_guests::{behaviour, typed};
-use burla_tests::{Daemon, LocalGrid, binary};
+use burla_tests::{Daemon, LocalGrid, binary, joined, output};
 
 #[test]
 fn other_addresses_than_loopback_need_insecure() {
     let refused = |name: &str, arguments: &[&str]| {
-        let output = Command::new(binary(name)).args(arguments).output().unwrap();
+        let output = output(Command::new(binary(name)).args(arguments));
         assert!(!output.status.success());
         let log = String::from_utf8(output.stderr).unwrap();
         assert!(log.contains("--insecure"), "{log}");
@@ -26,11 +26,8 @@ fn other_addresses_than_loopback_need_insecure() {
 fn a_port_that_is_taken_is_named() {
     let grid = LocalGrid::without_nodes();
     let address = grid.grid.url().strip_prefix("http://").unwrap();
-    let output = Command::new(binary("burla-scheduler"))
-        .args(["--listen", address, "--data-dir"])
-        .arg(grid.folder.path())
-        .output()
-        .unwrap();
+    let mut scheduler = Command::new(binary("burla-scheduler"));
+    let output = output(scheduler.args(["--listen", address, "--data-dir"]).arg(grid.folder.path()));
     let log = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() && log.contains(&format!("cannot listen on {address}")), "{log}");
 }
@@ -73,7 +70,7 @@ fn a_node_that_is_killed_loses_no_call() {
     // In the middle: some calls have ended, most have not.
     grid.scheduler.wait_for("job opened");
     grid.nodes.remove(1).kill();
-    let slept = job.join().unwrap().unwrap();
+    let slept = joined(job, "the job has ended").unwrap();
     assert_eq!(slept.len(), 600);
     grid.scheduler.wait_for("node left");
 }
@@ -100,7 +97,7 @@ fn a_job_without_nodes_waits_until_one_comes() {
     let job = std::thread::spawn(move || remote_parallel_map(typed::doubles, [1]).grid(&on).run());
     grid.scheduler.wait_for("job opened");
     grid.add_node(&["--cpus", "1"]);
-    assert_eq!(job.join().unwrap().unwrap(), [2]);
+    assert_eq!(joined(job, "the job has ended").unwrap(), [2]);
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use burla::{CallErrorKind, Error, Grid, remote_parallel_map};
 use burla_test_guests::{behaviour, failing, typed};
-use burla_tests::{LocalGrid, guests};
+use burla_tests::{LocalGrid, guests, joined};
 
 /// The one error of a one-call job.
-fn error_of<F: burla::Function>(grid: &LocalGrid, function: F, input: F::Input) -> burla::CallError {
+fn error_of<F: burla::IntoFunction<Kind>, Kind>(grid: &LocalGrid, function: F, input: F::Input) -> burla::CallError {
     let mut fates = remote_parallel_map(function, [input]).grid(&grid.grid).try_run().unwrap();
     fates.remove(0).err().expect("the call fails")
 }
@@ -19,6 +19,8 @@ fn an_error_brings_its_causes() {
     assert_eq!(error.kind, CallErrorKind::Failed);
     assert_eq!(error.message, "expedition 7");
     assert_eq!(error.causes, ["cannot read the map", "the disk is on fire"]);
+    let sources = std::iter::successors(std::error::Error::source(&error), |cause| (*cause).source());
+    assert_eq!(sources.map(ToString::to_string).collect::<Vec<_>>(), error.causes, "for who prints the chain");
     assert_eq!(error_of(&grid, failing::fails_plainly, 9).to_string(), "call 0 failed: plain error 9");
 }
 
@@ -47,6 +49,7 @@ fn what_webassembly_does_not_allow_is_named() {
     let grid = LocalGrid::start(1);
     for (error, part) in [
         (error_of(&grid, failing::recurses, 0), "recursed too deeply"),
+        (error_of(&grid, failing::fills_its_stack, 3), "out of stack space (1 MiB by default)"),
         (error_of(&grid, failing::exits, 3), "exit code that is not 0"),
         (error_of(&grid, failing::exits, 0), "exit code 0"),
         (error_of(&grid, failing::aborts, ()), "aborted"),
@@ -135,14 +138,15 @@ fn no_grid_and_a_wrong_address_say_what_to_do() {
     });
     let error = remote_parallel_map(typed::doubles, [1]).grid(&Grid::at(url).unwrap()).run().unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. } | Error::ConnectionLost { .. }), "{error:?}");
-    other.join().unwrap();
+    joined(other, "somebody has connected");
 }
 
 /// What a program has after an edit without a rebuild: functions that are not as they were packaged.
 mod edited {
     use std::borrow::Cow;
 
-    use burla::__private::{Failure, FunctionInfo};
+    use burla::NotMarked;
+    use burla::__private::FunctionInfo;
 
     macro_rules! edited {
         ($name:ident, $type:ty, $path:literal, $signature:literal, $source:literal) => {
@@ -152,16 +156,16 @@ mod edited {
             impl burla::Function for $name {
                 type Input = $type;
                 type Output = $type;
-                const NAME: &'static str = $path;
-                const INFO: FunctionInfo = FunctionInfo {
-                    name: Cow::Borrowed($path),
-                    signature: Cow::Borrowed($signature),
-                    doc: Cow::Borrowed(""),
-                    source: Cow::Borrowed($source),
-                };
 
-                fn apply(input: $type) -> Result<$type, Failure> {
-                    Ok(input)
+                fn info(&self) -> Result<&'static FunctionInfo, NotMarked> {
+                    static INFO: FunctionInfo = FunctionInfo {
+                        name: Cow::Borrowed($path),
+                        signature: Cow::Borrowed($signature),
+                        doc: Cow::Borrowed(""),
+                        source: Cow::Borrowed($source),
+                        place: Cow::Borrowed(""),
+                    };
+                    Ok(&INFO)
                 }
             }
         };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use burla::{CallErrorKind, Limit, remote_parallel_map};
 use burla_test_guests::{failing, typed};
-use burla_tests::LocalGrid;
+use burla_tests::{LocalGrid, joined};
 
 #[test]
 fn memory_is_capped_by_func_ram() {
@@ -42,7 +42,7 @@ fn calls_that_compute_for_ever_leave_the_node_its_voice_and_others_their_turn() 
     let outputs = remote_parallel_map(typed::doubles, 0..100).grid(&grid.grid).run().unwrap();
     assert_eq!(outputs.len(), 100);
     assert!(!spinning.is_finished(), "the others were not waited for");
-    let fates = spinning.join().unwrap().unwrap();
+    let fates = joined(spinning, "the job has ended").unwrap();
     assert!(fates.iter().all(|fate| fate.as_ref().is_err_and(|error| error.kind == CallErrorKind::Exceeded(Limit::WallTime))));
 }
 

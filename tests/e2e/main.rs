@@ -9,6 +9,7 @@ mod limits;
 mod nodes;
 mod operators;
 mod output;
+mod patience;
 mod protocol;
 mod sandbox;
 mod sharing;

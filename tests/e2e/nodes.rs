@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burla::{Grid, remote_parallel_map};
 use burla_test_guests::{behaviour, typed};
-use burla_tests::{LocalGrid, Proxy, guests, until};
+use burla_tests::{LocalGrid, Proxy, guests, joined, until};
 use rustix::process::Signal;
 
 #[test]
@@ -59,7 +59,7 @@ fn a_node_that_is_asked_to_end_ends_its_calls_first() {
             }));
         }
     }
-    let (log, ended_well) = ended.unwrap().join().unwrap();
+    let (log, ended_well) = joined(ended.unwrap(), "the node has ended");
     assert!(ended_well && !log.contains("handing them back"), "{log}");
     grid.scheduler.wait_for("node is leaving");
     grid.scheduler.wait_for("node left");
@@ -78,7 +78,7 @@ fn calls_that_take_too_long_for_a_node_that_leaves_run_elsewhere() {
     grid.scheduler.wait_for("node left");
     assert!(!job.is_finished());
     grid.add_node(&["--cpus", "1"]);
-    assert_eq!(job.join().unwrap().unwrap().len(), 2);
+    assert_eq!(joined(job, "the job has ended").unwrap().len(), 2);
 }
 
 #[test]
@@ -92,10 +92,10 @@ fn a_scheduler_that_is_asked_to_end_lets_jobs_end_and_new_ones_wait_for_the_next
     local.scheduler.wait_for("no more jobs are taken");
     let on = grid.clone();
     let next = std::thread::spawn(move || remote_parallel_map(typed::doubles, [1]).grid(&on).run());
-    assert_eq!(job.join().unwrap().unwrap().len(), 2);
+    assert_eq!(joined(job, "the job has ended").unwrap().len(), 2);
     assert!(local.scheduler.has_ended_well());
     local.start_scheduler(&[]);
-    assert_eq!(next.join().unwrap().unwrap(), [2]);
+    assert_eq!(joined(next, "the job has ended").unwrap(), [2]);
     local.nodes[0].wait_for("trying again");
 }
 
@@ -126,5 +126,5 @@ fn a_node_whose_connection_was_cut_comes_back() {
     until("it runs", || grid.grid.nodes().unwrap()[0].running == 2);
     proxy.cut();
     grid.nodes[0].wait_for("joined the grid");
-    assert_eq!(job.join().unwrap().unwrap().len(), 30);
+    assert_eq!(joined(job, "the job has ended").unwrap().len(), 30);
 }

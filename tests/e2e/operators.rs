@@ -4,7 +4,7 @@ use std::process::Command;
 
 use burla::{CanceledBy, Error, remote_parallel_map};
 use burla_test_guests::{behaviour, failing, typed};
-use burla_tests::{Daemon, LocalGrid, binary, http_get, until};
+use burla_tests::{Daemon, LocalGrid, binary, http_get, joined, output, until};
 
 #[test]
 fn the_configuration_file_that_is_printed_is_one() {
@@ -13,7 +13,7 @@ fn the_configuration_file_that_is_printed_is_one() {
         ("burla-scheduler", &["--listen", "127.0.0.1:0"][..], "listening on"),
         ("burla-node", &["--scheduler", "http://127.0.0.1:1"], "not connected"),
     ] {
-        let printed = Command::new(binary(daemon)).arg("--print-config").output().unwrap();
+        let printed = output(Command::new(binary(daemon)).arg("--print-config"));
         assert!(printed.status.success());
         let file = folder.path().join(daemon);
         std::fs::write(&file, &printed.stdout).unwrap();
@@ -22,7 +22,7 @@ fn the_configuration_file_that_is_printed_is_one() {
         Daemon::start(&mut command).wait_for(ready);
 
         std::fs::write(&file, "drain-secnds = 5\n").unwrap();
-        let refused = command.output().unwrap();
+        let refused = output(&mut command);
         assert!(!refused.status.success());
         let log = String::from_utf8(refused.stderr).unwrap();
         assert!(log.contains("drain-secnds") && log.contains(file.to_str().unwrap()), "{log}");
@@ -35,7 +35,7 @@ fn a_ledger_that_cannot_be_used_is_named_and_let_be() {
     let file = folder.path().join("jobs.redb");
     let refused = |text: &str| {
         let mut command = Command::new(binary("burla-scheduler"));
-        let output = command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path()).output().unwrap();
+        let output = output(command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path()));
         let log = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && log.contains(text) && log.contains(file.to_str().unwrap()), "{log}");
     };
@@ -45,7 +45,7 @@ fn a_ledger_that_cannot_be_used_is_named_and_let_be() {
     std::fs::remove_file(&file).unwrap();
     let grid = LocalGrid::in_folder(tempfile::tempdir().unwrap(), &[]);
     let mut second = Command::new(binary("burla-scheduler"));
-    let second = second.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(grid.data()).output().unwrap();
+    let second = output(second.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(grid.data()));
     let log = String::from_utf8(second.stderr).unwrap();
     assert!(!second.status.success() && log.contains("is in use by another process"), "{log}");
 }
@@ -132,9 +132,9 @@ fn nodes_and_jobs_are_listed_and_jobs_canceled() {
     assert_eq!((open.name.as_str(), open.inputs, open.inputs_closed, open.running), ("a long one", 10, true, 4));
     let id = open.id;
     grid.grid.cancel(id).unwrap();
-    let canceled = job.join().unwrap().unwrap_err();
+    let canceled = joined(job, "the job has ended").unwrap_err();
     assert!(matches!(canceled, Error::JobCanceled { by: CanceledBy::Operator, calls_ended: 0 }), "{canceled:?}");
     let again = grid.grid.cancel(id).unwrap_err();
-    assert!(again.to_string().contains("or it has ended"), "{again}");
+    assert_eq!(again.to_string(), format!("job {id} is over: canceled"));
     assert_eq!(remote_parallel_map(typed::doubles, [1]).grid(&grid.grid).run().unwrap(), [2]);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use burla::{CallErrorKind, Error, Limit, Usage, remote_parallel_map};
 use burla_test_guests::limits;
-use burla_tests::{Lines, LocalGrid, until};
+use burla_tests::{Lines, LocalGrid, joined, until};
 use burla_types::GridError;
 
 /// A server that answers each line with `you said: ` and itself, for as long as the test runs.
@@ -91,7 +91,7 @@ fn func_cpu_below_one_is_a_share() {
     // Both at the same time, beside whatever else this machine does. How exact it is, is tested on the account (throttle.rs); this
     // only tells a limit from none.
     let (whole, tenth) = (fuel(1.0), fuel(0.1));
-    let (whole, tenth) = (whole.join().unwrap(), tenth.join().unwrap());
+    let (whole, tenth) = (joined(whole, "a job of one CPU has ended"), joined(tenth, "a job of a tenth has ended"));
     assert!(tenth < 0.5 * whole && tenth > 0.0, "{tenth} of {whole}");
 }
 

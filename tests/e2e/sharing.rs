@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use burla::{Grid, remote_parallel_map};
 use burla_test_guests::{behaviour, typed};
-use burla_tests::{LocalGrid, PATIENCE};
+use burla_tests::{LocalGrid, received};
 
 /// Says that it is enough, also when a test fails.
 struct Done<'a>(&'a AtomicBool);
@@ -34,13 +34,13 @@ fn beside_an_endless_job(on: &Grid, milliseconds: u64, work: impl FnOnce() + Sen
             }
         });
         let enough = Done(&done);
-        started.recv().unwrap();
+        received(&started, "the endless job has begun").unwrap();
         let (sender, worked) = std::sync::mpsc::channel();
         scope.spawn(move || {
             work();
             sender.send(())
         });
-        worked.recv_timeout(PATIENCE).expect("the work is done while the other job goes on");
+        received(&worked, "the work is done while the other job goes on").unwrap();
         drop(enough);
         assert!(endless.join().unwrap() > 0);
     });

@@ -6,7 +6,7 @@ use std::pin::pin;
 use burla::{CallErrorKind, Error, JobState, remote_parallel_map};
 use burla_test_guests::{behaviour, failing, typed};
 use burla_tests::survivor::{self, Task, Told};
-use burla_tests::{Lines, LocalGrid, Proxy, guests, rounds, until};
+use burla_tests::{Lines, LocalGrid, Proxy, guests, joined, rounds, until};
 use rustix::process::Signal;
 use tokio_stream::StreamExt;
 
@@ -39,7 +39,7 @@ fn an_attached_job_outlives_its_scheduler() {
     let job = std::thread::spawn(move || remote_parallel_map(behaviour::answers, inputs(200, 100)).stdout(shown).grid(&on).run());
     until("some calls have ended", || grid.grid.jobs().unwrap().first().is_some_and(|job| job.calls_ended > 20));
     grid.restart_scheduler(&[]);
-    assert_eq!(job.join().unwrap().unwrap(), answers(200));
+    assert_eq!(joined(job, "the job has ended").unwrap(), answers(200));
     assert_started_once(&lines, 200);
 }
 
@@ -122,7 +122,7 @@ fn calls_of_a_node_that_freezes_run_elsewhere() {
     let when_it_left = calls_ended();
     until("its calls have ended elsewhere", || calls_ended() >= when_it_left + 20);
     grid.nodes[1].signal(Signal::CONT);
-    assert_eq!(job.join().unwrap().unwrap(), answers(300));
+    assert_eq!(joined(job, "the job has ended").unwrap(), answers(300));
     let ended = grid.grid.jobs_with_ended().unwrap().remove(0);
     assert!(ended.requeued > 0 && ended.calls_ended == 300, "{ended:?}");
 }
@@ -140,7 +140,7 @@ fn a_call_that_runs_while_its_node_is_cut_off_is_not_begun_again() {
     until("they have begun", || lines.count() == 2);
     proxy.cut();
     grid.nodes[0].wait_for("joined the grid");
-    assert_eq!(job.join().unwrap().unwrap(), answers(2));
+    assert_eq!(joined(job, "the job has ended").unwrap(), answers(2));
     assert_started_once(&lines, 2);
     assert_eq!(grid.grid.jobs_with_ended().unwrap()[0].requeued, 0);
 }
@@ -158,7 +158,7 @@ fn a_node_that_leaves_while_its_scheduler_dies_ends_its_calls_first() {
     grid.scheduler.wait_for("node is leaving");
     grid.restart_scheduler(&[]);
     // There is no other node that could run them.
-    assert_eq!(job.join().unwrap().unwrap(), answers(2));
+    assert_eq!(joined(job, "the job has ended").unwrap(), answers(2));
     assert_started_once(&lines, 2);
     assert!(grid.nodes.remove(0).wait());
 }
@@ -177,9 +177,9 @@ fn two_jobs_do_not_mix_while_processes_die() {
     });
     grid.restart_node(0, &["--cpus", "2"]);
     grid.restart_scheduler(&[]);
-    assert_eq!(one.join().unwrap().unwrap(), answers(200));
+    assert_eq!(joined(one, "the job has ended").unwrap(), answers(200));
     let expected: Vec<_> = (0..200).map(|number| (number, behaviour::text_of(number, 100))).collect();
-    assert_eq!(other.join().unwrap().unwrap(), expected);
+    assert_eq!(joined(other, "the job has ended").unwrap(), expected);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn calls_of_a_job_that_was_canceled_while_their_node_was_away_stop() {
     until("they run", || grid.grid.nodes().unwrap()[0].running == 2);
     grid.nodes[0].signal(Signal::STOP);
     grid.grid.cancel(grid.grid.jobs().unwrap()[0].id).unwrap();
-    assert!(matches!(job.join().unwrap(), Err(Error::JobCanceled { .. })));
+    assert!(matches!(joined(job, "the job has ended"), Err(Error::JobCanceled { .. })));
     grid.scheduler.wait_for("node left");
     grid.nodes[0].signal(Signal::CONT);
     until("nothing runs", || grid.grid.nodes().unwrap().first().is_some_and(|node| node.running == 0));
@@ -210,7 +210,7 @@ fn a_call_that_loses_three_nodes_is_lost() {
         grid.nodes.remove(0).kill();
         until("the node is gone", || grid.grid.nodes().unwrap().is_empty());
     }
-    let fates = job.join().unwrap().unwrap();
+    let fates = joined(job, "the job has ended").unwrap();
     let error = fates[0].as_ref().unwrap_err();
     assert!(error.kind == CallErrorKind::Lost && error.message.contains("node"), "{error:?}");
 }
@@ -224,6 +224,36 @@ fn calls_that_fail_are_tried_again_as_often_as_wanted() {
     let always = remote_parallel_map(behaviour::fails_by_chance, [(7, 100)]).retries(2).grid(&grid.grid).run();
     let Err(Error::Call(error)) = always else { panic!("{always:?}") };
     assert_eq!((error.kind, error.message.as_str()), (CallErrorKind::Failed, "7 had no luck"));
+}
+
+#[test]
+fn a_program_says_that_a_node_was_lost_and_what_it_waits_for() {
+    guests();
+    let mut grid = LocalGrid::start(1);
+    let attached = survivor::start(program(), &grid.grid, Task::Run { calls: 8, milliseconds: 1000 });
+    attached.wait_for("line ");
+    grid.nodes.remove(0).kill();
+    attached.wait_for("burla: node node-0 was lost; ");
+    attached.wait_for("burla: the job waits: no node is connected; the job goes on when one comes back");
+    grid.add_node(&[]);
+    assert!(attached.wait());
+    assert_eq!(Told::by(&attached).wrong_outputs(8), None);
+}
+
+#[test]
+fn the_counters_of_a_job_outlive_its_scheduler() {
+    let mut grid = LocalGrid::start(1);
+    let job = remote_parallel_map(failing::sleeps_or_fails, [false; 2]).grid(&grid.grid).detach().unwrap();
+    let info = || job.info().unwrap();
+    until("its calls run", || info().running == 2);
+    grid.nodes.remove(0).kill();
+    until("its calls were lost", || info().requeued == 2);
+    // It is written within a second.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    grid.restart_scheduler(&[]);
+    assert_eq!(info().requeued, 2);
+    grid.grid.cancel(job.id()).unwrap();
+    assert_eq!((info().state, info().requeued), (JobState::Canceled, 2));
 }
 
 #[test]
@@ -307,7 +337,7 @@ fn a_job_that_is_dropped_stops_also_when_the_grid_takes_no_more_inputs() {
         grid.grid.jobs().unwrap().first().is_some_and(|job| job.inputs >= 200_000)
     });
     drop_it.send(()).unwrap();
-    user.join().unwrap();
+    joined(user, "the user has dropped the job");
     until("nothing runs", || grid.grid.nodes().unwrap()[0].running == 0);
 }
 

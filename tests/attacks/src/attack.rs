@@ -1,7 +1,7 @@
 //! One attack: what runs, under which limits, and how it has to end.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burla::raw::{self, Options};
@@ -99,10 +99,15 @@ pub fn list() -> Vec<Attack> {
 }
 
 impl Attack {
-    /// Where its component comes from, and which: `program` and the name of one in `src/bin/`, `wat` and the name of one in
-    /// `wat/`, or `generated` and what.
+    /// The kind of its component and the name: `attack` and a module of the program `attacks`, `program` and another one of
+    /// `src/bin/`, `wat` and a file of `wat/`, or `generated` and what is generated.
     pub fn source(&self) -> (&str, &str) {
-        self.component.split_once(':').unwrap_or(("program", &self.component))
+        self.component.split_once(':').unwrap_or(("attack", &self.component))
+    }
+
+    /// The file of its component. Attacks that are functions of one program share it.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// The same with each input this many times.
@@ -143,7 +148,10 @@ impl Attack {
 
     /// The programs each have a function `attack`, and so has all that is made to look like them.
     fn function(&self) -> String {
-        let of_component = || format!("{}::attack", self.source().1);
+        let of_component = || match self.source() {
+            ("attack", module) => format!("attacks::{module}::attack"),
+            (_, name) => format!("{name}::attack"),
+        };
         self.function.clone().unwrap_or_else(of_component)
     }
 

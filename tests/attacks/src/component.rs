@@ -7,9 +7,8 @@ use std::sync::OnceLock;
 
 use crate::{Attack, generated, list};
 
-/// Arguments with which cargo builds all programs at once, where the packager (`cargo-burla/src/package.rs`) builds one at a time
-/// and would take a minute longer. What it does for speed is left out: attacks are not in a hurry, and it would take longer for
-/// each.
+/// Arguments with which cargo builds both programs at once. What the packager (`cargo-burla/src/package.rs`) does for speed is left
+/// out: attacks are not in a hurry.
 const BUILD: &[&str] = &[
     "build",
     "--quiet",
@@ -64,6 +63,7 @@ fn target_folder() -> PathBuf {
 fn make(attack: &Attack, programs: &Path, made: &Path) -> PathBuf {
     let program = |name: &str| programs.join(format!("{name}.wasm"));
     let bytes = match attack.source() {
+        ("attack", _) => return program("attacks"),
         ("program", name) => return program(name),
         ("wat", name) => {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("wat/{name}.wat"));

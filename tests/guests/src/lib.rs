@@ -3,7 +3,6 @@
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "what calls print is what is tested")]
 pub mod behaviour;
-pub mod crates;
 pub mod failing;
 pub mod limits;
 pub mod typed;

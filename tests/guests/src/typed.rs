@@ -51,7 +51,7 @@ pub struct Summary {
 
 /// Takes and returns types of its own.
 #[burla::function]
-pub fn summarises(shapes: Vec<Shape>) -> Summary {
+pub fn summarizes(shapes: Vec<Shape>) -> Summary {
     let mut kinds = BTreeMap::new();
     for shape in &shapes {
         let kind = match shape {

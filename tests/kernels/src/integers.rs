@@ -35,8 +35,8 @@ pub fn life() -> u64 {
             let out = &mut next[y * SIDE..][..SIDE];
             for x in 1..SIDE - 1 {
                 let beside = |row: &[u8]| row[x - 1] + row[x + 1];
-                let neighbours = beside(above) + above[x] + beside(here) + beside(below) + below[x];
-                out[x] = u8::from(neighbours == 3 || (neighbours == 2 && here[x] == 1));
+                let neighbors = beside(above) + above[x] + beside(here) + beside(below) + below[x];
+                out[x] = u8::from(neighbors == 3 || (neighbors == 2 && here[x] == 1));
             }
         }
         std::mem::swap(&mut now, &mut next);
