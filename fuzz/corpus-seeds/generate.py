@@ -121,24 +121,28 @@ write("component_inspection", {
     "core_module": MODULE,
 })
 
-# Arrays in arrays, as deep as rmp-serde reads them and one more.
-DEEPEST = 1023
+# Arrays in arrays, as deep as the codec reads them and one more.
+DEEPEST = 1024
 write("map_lines", {
     "deepest.msgpack": b"\x91" * DEEPEST + b"\xc0",
     "too_deep.msgpack": b"\x91" * (DEEPEST + 1) + b"\xc0",
     "keys.msgpack": b"\x84\x01\xa1a\xc3\xa1b\xff\xa1c\xcb" + struct.pack(">d", 0.5) + b"\xa1d",
     "floats.msgpack": b"\x93\xca" + struct.pack(">f", 1e14) + b"\xcb" + struct.pack(">d", float("nan")) + b"\xcb" + struct.pack(">d", -0.0),
-    "bytes.msgpack": b"\x93\xc4\x02\x00\xff\xd6\x01abcd\xa2\xff\xfe",
+    "bytes.msgpack": b"\x92\xc4\x02\x00\xff\xc7\x02\x04\x00\xff",
+    "wide.msgpack": b"\x92\xd8\x03" + b"\xff" * 16 + b"\xd8\x02\x80" + b"\0" * 15,
+    "somes.msgpack": b"\x91\xd4\x01\x02",
 })
 
 
 def everything():
     circle = b"\x81\xa6Circle\x81\xa6radius\xcb" + struct.pack(">d", -0.5)
     shapes = b"\x94\xa3Dot" + b"\x81\xa5Named\xa1x" + circle + b"\x81\xa7Polygon\x91\x92\x01\xfe"
-    wide = b"\x93\xcf" + b"\xff" * 8 + b"\xd3\x80" + b"\0" * 7 + b"\xc4\x10" + b"\xff" * 16
+    wide = b"\x93\xcf" + b"\xff" * 8 + b"\xd3\x80" + b"\0" * 7 + b"\xd8\x03" + b"\xff" * 16
     narrow = b"\x94\xcc\xff\xd0\x80\xca" + struct.pack(">f", 0.1) + b"\xc3"
-    fields = {"shapes": shapes, "maybe": b"\xc0", "map": b"\x81\x07\xa2\xc3\x9f", "wide": wide, "narrow": narrow, "nothing": b"\xc0"}
-    return b"\x86" + b"".join(bytes([0xA0 | len(key)]) + key.encode() + value for key, value in fields.items())
+    fields = {"shapes": shapes, "maybe": b"\xd4\x01\x01", "map": b"\x81\x07\xa2\xc3\x9f", "wide": wide, "narrow": narrow}
+    fields |= {"nothing": b"\xd4\x01\x01", "bytes": b"\xc4\x02\x00\xff", "sequences": b"\x91\xc7\x02\x04\x00\xff"}
+    fields |= {"untagged": b"\x81\xa5inner\xd4\x01\x01", "rest": b"\xc3"}
+    return bytes([0x80 | len(fields)]) + b"".join(bytes([0xA0 | len(key)]) + key.encode() + value for key, value in fields.items())
 
 
 write("values", {

@@ -3,7 +3,7 @@
 #![no_main]
 
 // Not by the crate, which would bring wasmtime along.
-#[path = "../../cargo-burla/src/commands/map/json.rs"]
+#[path = "../../cargo-burla/src/commands/map/json/mod.rs"]
 mod json;
 
 use burla_types::codec;
@@ -21,25 +21,35 @@ fuzz_target!(|bytes: &[u8]| {
     failure(&String::from_utf8_lossy(bytes));
 });
 
-/// A line becomes one value of MessagePack, which is the same value as JSON.
+/// A line becomes one value for a function, which is the same value as JSON.
 fn input(line: &[u8]) {
     let value = serde_json::from_slice::<Value>(line).ok();
-    let input = from_json(line).ok();
-    assert_eq!(input.is_some(), value.is_some());
-    let (Some(input), Some(value)) = (input, value) else { return };
+    let Ok(input) = from_json(line) else {
+        assert!(value.is_none() || may_be_refused(line));
+        return;
+    };
     assert!(input.len() <= GROWTH_MAX * line.len());
     codec::decode::<IgnoredAny>(&input).expect("one value");
     let text = to_json(&input).expect("what was JSON can be");
-    assert_eq!(parse(&text), Some(value));
+    // The parser goes less deep than we do.
+    if let Some(value) = value {
+        assert_eq!(parse(&text), Some(value));
+    }
+}
+
+/// Whether a line of JSON has an integer of more than 128 bits, or more than one key, of which two may be the same.
+fn may_be_refused(line: &[u8]) -> bool {
+    let digits = line.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).max();
+    digits >= Some(39) || line.iter().filter(|byte| **byte == b':').count() > 1
 }
 
 /// An output becomes one line of JSON, or is refused. As an input it is the same again.
 fn output(output: &[u8]) {
     let Ok(text) = to_json(output) else { return };
     assert!(text.iter().all(|byte| *byte >= b' '), "a control character");
-    let Some(value) = parse(&text) else { return };
-    let again = from_json(&text).expect("it was parsed");
+    let again = from_json(&text).expect("it is JSON");
     let again = to_json(&again).expect("it was JSON");
+    let Some(value) = parse(&text) else { return };
     // Values and not texts: `1e14` of an f32 is `100000000000000.0` of an f64.
     assert_eq!(parse(&again).as_ref(), Some(&value));
     for usage in [None, Some(&Value::from("some"))] {

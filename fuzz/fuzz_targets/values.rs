@@ -21,11 +21,27 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize)]
 struct Everything {
     shapes: Vec<Shape>,
-    maybe: Option<String>,
+    maybe: Option<Option<String>>,
     map: BTreeMap<u64, char>,
     wide: (u64, i64, u128),
     narrow: (u8, i8, f32, bool),
-    nothing: (),
+    nothing: Option<()>,
+    #[serde(default, with = "serde_bytes")]
+    bytes: Vec<u8>,
+    #[serde(default)]
+    sequences: Vec<Vec<u8>>,
+    #[serde(default)]
+    untagged: Option<Untagged>,
+    #[serde(flatten)]
+    rest: BTreeMap<String, Option<Option<bool>>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Untagged {
+    Integer(i64),
+    Sequence(Vec<u8>),
+    Struct { inner: Option<Option<()>> },
 }
 
 #[derive(Serialize, Deserialize)]
