@@ -1,8 +1,8 @@
 //! The packager: a package's functions become a component that a node can run.
 //!
-//! The component is the library as a `cdylib` where functions are in the library alone, and the program itself otherwise, which
-//! holds those of the library, too; either way rustc's wasm32-wasip2 target makes a component of it, and the guest SDK inside
-//! exports the handler. The program's `main` comes along and is never called.
+//! The component is the library as a `cdylib` where functions are in the library alone, and the program itself
+//! otherwise, which holds those of the library, too; either way rustc's wasm32-wasip2 target makes a component of it,
+//! and the guest SDK inside exports the handler. The program's `main` comes along and is never called.
 
 mod cargo;
 mod marked;
@@ -67,7 +67,8 @@ impl Packaged {
     }
 }
 
-/// Builds the package's functions into `target/burla/NAME.wasm`, named after the program or the library that they are in.
+/// Builds the package's functions into `target/burla/NAME.wasm`, named after the program or the library that they are
+/// in.
 pub fn package(project: &Project, cargo: &Cargo) -> Result<Packaged, CommandError> {
     ensure_wasm_target(project, cargo)?;
     let name = project.package.name.to_string();
@@ -82,8 +83,8 @@ pub fn package(project: &Project, cargo: &Cargo) -> Result<Packaged, CommandErro
         let missing = CommandError::NoSuchTarget { package: name, wanted: "library and no program".to_owned() };
         return build(program?.ok_or(missing)?, cargo);
     };
-    // Building the program for WebAssembly may fail for what it does not share with the functions, so it is tried only where it
-    // seems to have functions.
+    // Building the program for WebAssembly may fail for what it does not share with the functions, so it is tried only
+    // where it seems to have functions.
     if let Ok(Some(program)) = &program
         && program.has_marks()
     {
@@ -123,7 +124,8 @@ impl Part<'_> {
         self.program.is_some_and(|program| marked::has_marks(program.target.src_path.as_std_path()))
     }
 
-    /// The name of its component, spelled as the package is where both are the same but for hyphens, as cargo spells programs.
+    /// The name of its component, spelled as the package is where both are the same but for hyphens, as cargo spells
+    /// programs.
     fn component_name(&self) -> &str {
         let package = self.project.package.name.as_str();
         let is_package = package.replace('-', "_") == self.crate_name.replace('-', "_");

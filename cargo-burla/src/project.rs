@@ -109,7 +109,8 @@ impl Project {
         self.package.targets.iter().find(|target| target.kind.iter().any(|kind| kinds.contains(kind)))
     }
 
-    /// The program that is meant: the one asked for, the default one, or the only one. `None` where the package has no program.
+    /// The program that is meant: the one asked for, the default one, or the only one. `None` where the package has no
+    /// program.
     pub(crate) fn program(&self) -> Result<Option<Program<'_>>, CommandError> {
         match &self.wanted {
             Wanted::Bin(name) => return self.named(name, "program", Target::is_bin).map(Some),

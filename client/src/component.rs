@@ -1,5 +1,5 @@
-//! Finds the component that belongs to this program, and refuses one that was built from other source: whose function differs by
-//! name, signature or code, or any of whose sources has changed since (`sources.rs`).
+//! Finds the component that belongs to this program, and refuses one that was built from other source: whose function
+//! differs by name, signature or code, or any of whose sources has changed since (`sources.rs`).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,15 +16,16 @@ use crate::{Error, Result};
 /// The environment variable that names the component's file; `cargo burla run` sets it.
 const COMPONENT_VARIABLE: &str = "BURLA_COMPONENT";
 
-/// The environment variable with the digest of a component that was built together with this program, so that its sources need
-/// not be compared: they may be edited while the program runs. `cargo burla run` sets it.
+/// The environment variable with the digest of a component that was built together with this program, so that its
+/// sources need not be compared: they may be edited while the program runs. `cargo burla run` sets it.
 const BUILT_TOGETHER_VARIABLE: &str = "BURLA_COMPONENT_DIGEST";
 
-/// The number of folders above the program's own in which a `burla/` folder is looked for: `target/TRIPLE/debug/deps/test` has it
-/// three above.
+/// The number of folders above the program's own in which a `burla/` folder is looked for:
+/// `target/TRIPLE/debug/deps/test` has it three above.
 const FOLDERS_UP_MAX: usize = 4;
 
-/// The number of components that are kept in memory: a program has one, or one for each of the crates that its functions are in.
+/// The number of components that are kept in memory: a program has one, or one for each of the crates that its
+/// functions are in.
 const KEPT_MAX: usize = 4;
 
 /// The length of the hash that cargo puts after the name of a test program.
@@ -106,8 +107,8 @@ fn unreadable(path: &Path, source: impl Into<Box<dyn std::error::Error + Send + 
     Error::UnreadableComponent { path: path.display().to_string(), source: source.into() }
 }
 
-/// The files that may hold the function: the one that `BURLA_COMPONENT` names, else those in a `burla/` folder beside the program,
-/// as in `target/burla/hello.wasm` beside `target/debug/hello`.
+/// The files that may hold the function: the one that `BURLA_COMPONENT` names, else those in a `burla/` folder beside
+/// the program, as in `target/burla/hello.wasm` beside `target/debug/hello`.
 fn find(function: &'static str) -> Result<Vec<PathBuf>> {
     if let Some(path) = std::env::var_os(COMPONENT_VARIABLE).filter(|path| !path.is_empty()) {
         return Ok(vec![path.into()]);
@@ -116,8 +117,8 @@ fn find(function: &'static str) -> Result<Vec<PathBuf>> {
     if files.is_empty() { Err(missing(function)) } else { Ok(files) }
 }
 
-/// The component of the program comes first, since it holds the functions of the libraries that the program uses, too; then that
-/// of the function's own crate.
+/// The component of the program comes first, since it holds the functions of the libraries that the program uses, too;
+/// then that of the function's own crate.
 fn files_of(program: &Path, function: &str) -> Vec<PathBuf> {
     let folders: Vec<_> = folders(program).filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten().collect();
     let mut files: Vec<PathBuf> = Vec::new();

@@ -1,8 +1,8 @@
 //! The sources that a component was built from, in a file beside it: `target/burla/hello.sources` beside `hello.wasm`.
 //!
-//! The packager writes it, and a program reads it before its first job, so that a component that was built from other source than
-//! the program is refused. It is no part of the component, whose digest stays the same where the source is elsewhere or has
-//! another date.
+//! The packager writes it, and a program reads it before its first job, so that a component that was built from other
+//! source than the program is refused. It is no part of the component, whose digest stays the same where the source is
+//! elsewhere or has another date.
 
 use std::fs::Metadata;
 use std::io;
@@ -68,10 +68,11 @@ impl Sources {
         component.with_extension("sources")
     }
 
-    /// Compares the files on disk with those that the component was built from, and with what the program was built from.
+    /// Compares the files on disk with those that the component was built from, and with what the program was built
+    /// from.
     ///
-    /// A component that has no list, or has one of another component, cannot be compared, and neither can one on a machine where
-    /// none of its code is.
+    /// A component that has no list, or has one of another component, cannot be compared, and neither can one on a
+    /// machine where none of its code is.
     pub fn compare(component: &Path, digest: Digest, program: &Path) -> Result<(), Difference> {
         let path = Self::beside(component);
         let text = match read_list(&path) {
@@ -123,7 +124,8 @@ impl Sources {
 }
 
 impl Source {
-    /// How the file on disk differs, if it does. One of the same size and date is taken to be the same, as cargo and git do.
+    /// How the file on disk differs, if it does. One of the same size and date is taken to be the same, as cargo and
+    /// git do.
     fn change(&self, root: &Path) -> Option<String> {
         let path = root.join(&self.path);
         let Ok(metadata) = path.metadata() else { return Some("is gone".to_owned()) };

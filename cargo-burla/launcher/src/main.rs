@@ -74,8 +74,8 @@ fn build() -> io::Result<bool> {
     Ok(child.wait()?.success())
 }
 
-/// Passes on what cargo says but for the line in which it says that it has finished: where nothing was compiled, it is the only
-/// one. A line of progress ends with a carriage return and is written over.
+/// Passes on what cargo says but for the line in which it says that it has finished: where nothing was compiled, it is
+/// the only one. A line of progress ends with a carriage return and is written over.
 fn show(cargo: impl Read, stderr: &mut impl Write) -> io::Result<()> {
     let mut cargo = BufReader::new(cargo);
     let mut line = Vec::new();

@@ -21,8 +21,8 @@ pub(crate) fn ensure(rustc: &Path, rustup: &Path, tell: impl Fn(&str)) -> Result
     }
 }
 
-/// Asks rustc, not rustup, whether it has the target: Rust may have been installed in other ways. A rustc that cannot be started
-/// is cargo's to report.
+/// Asks rustc, not rustup, whether it has the target: Rust may have been installed in other ways. A rustc that cannot
+/// be started is cargo's to report.
 fn is_installed(rustc: &Path) -> bool {
     let Ok(output) = Command::new(rustc).args(["--print", "target-libdir", "--target", WASM_TARGET]).output() else {
         return true;

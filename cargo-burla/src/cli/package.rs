@@ -46,8 +46,8 @@ pub(crate) struct Run {
     /// Build what can be built when something does not compile.
     #[arg(long)]
     keep_going: bool,
-    /// The address of the grid's scheduler. Default: BURLA_URL, else the grid that `cargo burla up` keeps on this machine, else one
-    /// of this machine for as long as the program runs.
+    /// The address of the grid's scheduler. Default: BURLA_URL, else the grid that `cargo burla up` keeps on this
+    /// machine, else one of this machine for as long as the program runs.
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// The arguments of the program. Flags among them come after `--`, or after the first argument.
@@ -73,8 +73,8 @@ pub(crate) struct Test {
     /// Run all tests, whichever fail.
     #[arg(long)]
     no_fail_fast: bool,
-    /// The address of the grid's scheduler. Default: BURLA_URL, else the grid that `cargo burla up` keeps on this machine, else one
-    /// of this machine for as long as the tests run.
+    /// The address of the grid's scheduler. Default: BURLA_URL, else the grid that `cargo burla up` keeps on this
+    /// machine, else one of this machine for as long as the tests run.
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// Run only tests with this in their names.

@@ -1,5 +1,5 @@
-//! Runs cargo, and shows what it says: progress as always, errors, and each warning once, though the same source is compiled for
-//! this machine and for WebAssembly.
+//! Runs cargo, and shows what it says: progress as always, errors, and each warning once, though the same source is
+//! compiled for this machine and for WebAssembly.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

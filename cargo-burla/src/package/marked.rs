@@ -1,5 +1,5 @@
-//! Guesses, from source text, whether a program has functions for a grid. A guess is enough: it decides whether a program that
-//! has a library beside it is built for WebAssembly, and what was built says what is in it.
+//! Guesses, from source text, whether a program has functions for a grid. A guess is enough: it decides whether a
+//! program that has a library beside it is built for WebAssembly, and what was built says what is in it.
 
 use std::path::{Path, PathBuf};
 

@@ -8,13 +8,13 @@ use crate::project::{Cargo, Project};
 /// The profile that components are built with.
 pub(super) const PROFILE: &str = "burla-component";
 
-/// The profile's settings where the user has none: optimized as one piece, with the names of functions, which backtraces are made
-/// of, and with checks that stop a call whose integers overflow, as they stop a program that was built with `dev`. Names cost
-/// 20 KB; line numbers would cost two megabytes. A call costs more under fuel than in native code, so it pays to see all that can
-/// be inlined, std included: `docs/decisions/011-close-to-native.md`.
+/// The profile's settings where the user has none: optimized as one piece, with the names of functions, which
+/// backtraces are made of, and with checks that stop a call whose integers overflow, as they stop a program that was
+/// built with `dev`. Names cost 20 KB; line numbers would cost two megabytes. A call costs more under fuel than in
+/// native code, so it pays to see all that can be inlined, std included: `docs/decisions/011-close-to-native.md`.
 ///
-/// They are settings of `release`, which the profile inherits from, so that each key that the user gives to the profile itself
-/// wins, and a profile that inherits from `dev` has none of them.
+/// They are settings of `release`, which the profile inherits from, so that each key that the user gives to the profile
+/// itself wins, and a profile that inherits from `dev` has none of them.
 const SETTINGS: &[&str] = &[
     r#"profile.release.strip="debuginfo""#,
     r#"profile.release.lto="fat""#,
@@ -27,9 +27,9 @@ const INHERITS: &str = r#"profile.burla-component.inherits="release""#;
 
 /// The flags, and the option of LLVM that each of them sets, if it does: LLVM takes an option once, so ours gives way.
 ///
-/// Every node has SIMD, and back edges and calls are dear there, since each counts fuel. So loops are unrolled up to 150
-/// instructions, as for most other targets, where LLVM stops at 30 for WebAssembly, and functions are inlined twice as far as
-/// usual. Both are bounds of LLVM's own, not orders: forced unrolling need not end. Figures:
+/// Every node has SIMD, and back edges and calls are dear there, since each counts fuel. So loops are unrolled up to
+/// 150 instructions, as for most other targets, where LLVM stops at 30 for WebAssembly, and functions are inlined twice
+/// as far as usual. Both are bounds of LLVM's own, not orders: forced unrolling need not end. Figures:
 /// `docs/decisions/011-close-to-native.md`.
 const RUSTFLAGS: &[(&str, &str)] = &[
     ("-Ctarget-feature=+simd128", ""),
@@ -37,13 +37,15 @@ const RUSTFLAGS: &[(&str, &str)] = &[
     ("-Cllvm-args=-inline-threshold=500", "-inline-threshold"),
 ];
 
-/// The variable with the user's flags for components. Cargo puts them before ours, and those of the user's configuration first.
+/// The variable with the user's flags for components. Cargo puts them before ours, and those of the user's
+/// configuration first.
 const RUSTFLAGS_VARIABLE: &str = "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS";
 
 /// Variables with flags for every target. They are meant for the program, and cargo would take them in place of ours.
 const NATIVE_RUSTFLAGS: [&str; 2] = ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS"];
 
-/// Has the command build with the profile and the flags. Ours come first: of two `--config` for one key, cargo takes the later.
+/// Has the command build with the profile and the flags. Ours come first: of two `--config` for one key, cargo takes
+/// the later.
 pub(super) fn apply(command: &mut Command, project: &Project, cargo: &Cargo) -> Result<(), CommandError> {
     apply_in(command, project, cargo, |_| {})
 }
@@ -82,9 +84,9 @@ fn rustflags(users: &str) -> String {
     format!("target.wasm32-wasip2.rustflags=[{}]", ours.join(","))
 }
 
-/// Asks cargo, which has the last word on manifests, configuration, variables and `--config`, whether the profile is defined with
-/// what it inherits from. `clean` is the cheapest of its commands that reads profiles; this one removes nothing, and looks into a
-/// folder that is not there.
+/// Asks cargo, which has the last word on manifests, configuration, variables and `--config`, whether the profile is
+/// defined with what it inherits from. `clean` is the cheapest of its commands that reads profiles; this one removes
+/// nothing, and looks into a folder that is not there.
 fn is_defined(project: &Project, cargo: &Cargo, prepare: impl FnOnce(&mut Command)) -> Result<bool, CommandError> {
     let mut command = super::cargo::command(project, "clean");
     command.args(["--dry-run", "--quiet", "--profile", PROFILE, "--target-dir"]).arg(project.build_dir.join("burla/none"));

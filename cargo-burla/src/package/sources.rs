@@ -19,9 +19,9 @@ pub(super) struct Record {
     files: Vec<Source>,
 }
 
-/// Reads every file that went into the component: the local ones that cargo names in the `.d` file beside what it built, which are
-/// those of path dependencies, build scripts and `include_str!`, too; and the manifests. Files that the build itself wrote into the
-/// build directory are made from those.
+/// Reads every file that went into the component: the local ones that cargo names in the `.d` file beside what it
+/// built, which are those of path dependencies, build scripts and `include_str!`, too; and the manifests. Files that
+/// the build itself wrote into the build directory are made from those.
 pub(super) fn record(project: &Project, built: &Built, component: Digest, started: SystemTime) -> Result<Record, CommandError> {
     let dep_info = built.component.with_extension("d");
     let text = std::fs::read_to_string(&dep_info).map_err(|source| unreadable(&dep_info, source))?;

@@ -1,5 +1,5 @@
-//! Chooses the package that is meant among those of a workspace, as `cargo run` does: the one that is named, else the one of the
-//! manifest, else the only one of the workspace's default members that it could be.
+//! Chooses the package that is meant among those of a workspace, as `cargo run` does: the one that is named, else the
+//! one of the manifest, else the only one of the workspace's default members that it could be.
 
 use std::path::Path;
 
