@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use burla_types::{Digest, FunctionInfo};
 use burla_types::component::{Description, InvalidComponent};
+use burla_types::{Digest, FunctionInfo};
 use bytes::Bytes;
 
 use crate::namesakes::check;

@@ -1,5 +1,6 @@
-//! A project outside this repository, called like one of its dependencies, with functions in a library of another name, in a
-//! helper that they call, and in the program. It is built once; all that has to do with whole builds is shown with it.
+//! A project outside this repository, called like one of its dependencies, with functions in a library of another name,
+//! in a helper that they call, and in the program. It is built once; all that has to do with whole builds is shown with
+//! it.
 
 use std::path::Path;
 use std::process::{Command, Output};
