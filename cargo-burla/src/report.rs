@@ -72,6 +72,7 @@ mod tests {
             signature: "()\n-> \u{9b}2J".into(),
             doc: "one\x07\ttwo\nthree".into(),
             source: "".into(),
+            place: "".into(),
         };
         let description =
             Description { functions: vec![function], imports: vec!["wasi:\x1b[31m\nrow".to_owned()], exports: Vec::new() };

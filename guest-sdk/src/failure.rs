@@ -35,7 +35,7 @@ pub trait CausesOfError {
     fn failure(&self) -> Failure;
 }
 
-impl<E: Error + 'static> CausesOfError for &&&Probe<'_, E> {
+impl<E: Error + 'static> CausesOfError for &&&&Probe<'_, E> {
     fn failure(&self) -> Failure {
         Failure::new(self.0, self.0.source())
     }
@@ -46,7 +46,7 @@ pub trait CausesOfDynSendSync {
     fn failure(&self) -> Failure;
 }
 
-impl<E: Display + AsRef<dyn Error + Send + Sync + 'static>> CausesOfDynSendSync for &&Probe<'_, E> {
+impl<E: Display + AsRef<dyn Error + Send + Sync + 'static>> CausesOfDynSendSync for &&&Probe<'_, E> {
     fn failure(&self) -> Failure {
         Failure::new(self.0, self.0.as_ref().source())
     }
@@ -57,7 +57,7 @@ pub trait CausesOfDyn {
     fn failure(&self) -> Failure;
 }
 
-impl<E: Display + AsRef<dyn Error + 'static>> CausesOfDyn for &Probe<'_, E> {
+impl<E: Display + AsRef<dyn Error + 'static>> CausesOfDyn for &&Probe<'_, E> {
     fn failure(&self) -> Failure {
         Failure::new(self.0, self.0.as_ref().source())
     }
@@ -68,23 +68,25 @@ pub trait CausesOfDisplay {
     fn failure(&self) -> Failure;
 }
 
-impl<E: Display> CausesOfDisplay for Probe<'_, E> {
+impl<E: Display> CausesOfDisplay for &Probe<'_, E> {
     fn failure(&self) -> Failure {
         Failure::new(self.0, None)
     }
 }
 
-/// The value inside a `Result`, whatever name the `Result` goes by (`anyhow::Result<T>`, `io::Result<T>`).
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is named `Result` but is not one",
-    note = "a Burla function returns `T` or `Result<T, E>` where `E: Display`"
-)]
-pub trait ResultOf {
-    type Ok;
+/// The error has no text. [`check_error`](crate::registry::check_error) has refused it with a sentence already; without this there
+/// would be a second message, about the traits above.
+pub trait CausesOfNothing {
+    fn failure(&self) -> Failure;
 }
 
-impl<T, E: Display> ResultOf for Result<T, E> {
-    type Ok = T;
+impl<E> CausesOfNothing for Probe<'_, E> {
+    fn failure(&self) -> Failure {
+        Failure {
+            message: format!("an error of the type `{}`, which has no text", std::any::type_name::<E>()),
+            causes: Vec::new(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -119,20 +121,20 @@ mod tests {
 
     #[test]
     fn an_error_brings_its_causes() {
-        assert_eq!((&&&&Probe(&outer())).failure(), expected());
+        assert_eq!((&&&&&Probe(&outer())).failure(), expected());
     }
 
     #[test]
     fn a_boxed_error_brings_its_causes() {
         let plain: Box<dyn Error> = Box::new(outer());
-        assert_eq!((&&&&Probe(&plain)).failure(), expected());
+        assert_eq!((&&&&&Probe(&plain)).failure(), expected());
         let send: Box<dyn Error + Send + Sync> = Box::new(outer());
-        assert_eq!((&&&&Probe(&send)).failure(), expected());
+        assert_eq!((&&&&&Probe(&send)).failure(), expected());
     }
 
     #[test]
     fn a_text_is_enough() {
-        let failure = (&&&&Probe(&"no")).failure();
+        let failure = (&&&&&Probe(&"no")).failure();
         assert_eq!(failure, Failure { message: "no".into(), causes: vec![] });
     }
 }

@@ -1,27 +1,40 @@
-//! The functions of a component, by name. Each registers itself; nobody keeps a list.
+//! The marked functions of a program or a component. Each registers itself; nobody keeps a list.
+//!
+//! A program looks its functions up by their type, which no two share. A node knows a name only, so a component in which two
+//! functions have the name refuses the call.
 
-use burla_types::{codec, with_causes};
+use std::any::TypeId;
 
-use crate::{Failure, Function};
+use burla_types::{FunctionInfo, codec, with_causes};
 
-/// One function of the component, with its types erased.
+use crate::Failure;
+use crate::function::Parameters;
+use crate::value::{ErrorText, Value};
+
+/// One function, with its types erased.
 pub struct Registration {
-    pub(crate) name: &'static str,
-    pub(crate) call: fn(&[u8]) -> Result<Vec<u8>, CallError>,
+    info: &'static FunctionInfo,
+    /// The type of the `fn` itself.
+    item: fn() -> TypeId,
+    call: fn(&[u8]) -> Result<Vec<u8>, CallError>,
 }
 
 inventory::collect!(Registration);
 
 impl Registration {
-    /// Registers `F`; `#[burla::function]` submits this.
-    pub const fn of<F: Function>() -> Self {
-        Self { name: F::NAME, call: call::<F> }
+    /// Registers `item`; `#[burla::function]` submits this.
+    pub const fn of<F: Copy + 'static>(
+        _item: F,
+        info: &'static FunctionInfo,
+        call: fn(&[u8]) -> Result<Vec<u8>, CallError>,
+    ) -> Self {
+        Self { info, item: TypeId::of::<F>, call }
     }
 }
 
 /// Why a call ended without an output.
 #[derive(Debug, PartialEq)]
-pub(crate) enum CallError {
+pub enum CallError {
     /// The function's own error.
     Failed(Failure),
     /// The function was not started.
@@ -30,23 +43,105 @@ pub(crate) enum CallError {
     Unwritable(String),
 }
 
+/// The description of the `fn` whose type is `F`, if it is marked.
+pub(crate) fn info_of<F: 'static>() -> Option<&'static FunctionInfo> {
+    let wanted = TypeId::of::<F>();
+    let registered = inventory::iter::<Registration>;
+    registered.into_iter().find(|registration| (registration.item)() == wanted).map(|registration| registration.info)
+}
+
 /// Finds the function and applies it to one encoded input.
-#[cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a component has a registry to look into"))]
+#[cfg_attr(not(target_family = "wasm"), allow(dead_code, reason = "only a node asks by name"))]
 pub(crate) fn dispatch(name: &str, input: &[u8]) -> Result<Vec<u8>, CallError> {
     let registered = inventory::iter::<Registration>;
-    match registered.into_iter().find(|registration| registration.name == name) {
-        Some(registration) => (registration.call)(input),
-        None => {
-            let names: Vec<_> = inventory::iter::<Registration>.into_iter().map(|registration| registration.name).collect();
+    let mut found = registered.into_iter().filter(|registration| registration.info.name == name);
+    match (found.next(), found.next()) {
+        (Some(only), None) => (only.call)(input),
+        (Some(one), Some(other)) => {
+            let (one, other) = (&one.info.place, &other.info.place);
+            Err(CallError::Refused(format!("two functions are named `{name}`, at {one} and at {other}: rename one")))
+        }
+        (None, _) => {
+            let names: Vec<_> =
+                inventory::iter::<Registration>.into_iter().map(|registration| &*registration.info.name).collect();
             Err(CallError::Refused(format!("no function named `{name}`: this component has {}", names.join(", "))))
         }
     }
 }
 
-fn call<F: Function>(input: &[u8]) -> Result<Vec<u8>, CallError> {
-    let input = codec::decode::<F::Input>(input).map_err(|error| {
-        CallError::Refused(format!("the input is not what `{}{}` takes: {}", F::NAME, F::INFO.signature, with_causes(&error)))
-    })?;
-    let output = F::apply(input).map_err(CallError::Failed)?;
-    codec::encode(&output).map_err(|error| CallError::Unwritable(format!("the output of `{}`: {}", F::NAME, with_causes(&error))))
+/// Reads the input of a function with the parameters `P`.
+pub fn decode<P: Parameters>(info: &FunctionInfo, input: &[u8]) -> Result<P::Input, CallError> {
+    codec::decode(input).map_err(|error| {
+        let FunctionInfo { name, signature, .. } = info;
+        CallError::Refused(format!("the input is not what `{name}{signature}` takes: {}", with_causes(&error)))
+    })
+}
+
+/// Writes the output.
+pub fn encode<T: Value>(info: &FunctionInfo, output: &T) -> Result<Vec<u8>, CallError> {
+    codec::encode(output)
+        .map_err(|error| CallError::Unwritable(format!("the output of `{}`: {}", info.name, with_causes(&error))))
+}
+
+/// Refuses a `Result` whose error nobody could read.
+pub fn check_error<T, E: ErrorText>(result: Result<T, E>) -> Result<T, E> {
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+
+    static FIRST: FunctionInfo = info("app::step", "src/main.rs:3:1");
+    static SECOND: FunctionInfo = info("app::step", "src/main.rs:9:1");
+    static ALONE: FunctionInfo = info("app::alone", "src/main.rs:12:1");
+
+    const fn info(name: &'static str, place: &'static str) -> FunctionInfo {
+        FunctionInfo {
+            name: Cow::Borrowed(name),
+            signature: Cow::Borrowed("(n: u8) -> u8"),
+            doc: Cow::Borrowed(""),
+            source: Cow::Borrowed(""),
+            place: Cow::Borrowed(place),
+        }
+    }
+
+    fn first(n: u8) -> u8 {
+        n
+    }
+
+    fn second(n: u8) -> u8 {
+        n + 1
+    }
+
+    fn alone(n: u8) -> u8 {
+        n + 2
+    }
+
+    inventory::submit!(Registration::of(first, &FIRST, |input| encode(&FIRST, &first(decode::<fn(u8)>(&FIRST, input)?))));
+    inventory::submit!(Registration::of(second, &SECOND, |input| encode(&SECOND, &second(decode::<fn(u8)>(&SECOND, input)?))));
+    inventory::submit!(Registration::of(alone, &ALONE, |input| encode(&ALONE, &alone(decode::<fn(u8)>(&ALONE, input)?))));
+
+    fn of<F: 'static>(_: F) -> Option<&'static FunctionInfo> {
+        info_of::<F>()
+    }
+
+    #[test]
+    fn a_program_knows_functions_of_one_name_apart() {
+        assert_eq!(of(first), Some(&FIRST));
+        assert_eq!(of(second), Some(&SECOND));
+        assert_eq!(of(info), None);
+    }
+
+    #[test]
+    fn a_component_runs_no_function_whose_name_another_has() {
+        let input = codec::encode(&1u8).unwrap();
+        assert_eq!(dispatch("app::alone", &input), Ok(codec::encode(&3u8).unwrap()));
+        let refusal = "two functions are named `app::step`, at src/main.rs:";
+        let Err(CallError::Refused(message)) = dispatch("app::step", &input) else { panic!("it ran one of them") };
+        assert!(message.starts_with(refusal), "{message}");
+        assert!(message.contains("src/main.rs:3:1") && message.contains("src/main.rs:9:1"), "{message}");
+    }
 }

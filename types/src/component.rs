@@ -123,6 +123,11 @@ impl Description {
     pub fn function(&self, name: &str) -> Option<&FunctionInfo> {
         self.functions.iter().find(|function| function.name == name)
     }
+
+    /// Another function of the same name. A node, which is told only the name, could not know which of them is meant.
+    pub fn namesake(&self, function: &FunctionInfo) -> Option<&FunctionInfo> {
+        self.functions.iter().find(|other| other.name == function.name && !std::ptr::eq(*other, function))
+    }
 }
 
 /// Bytes of the name of a function inside a component. A trap copies the names of up to twenty that were active; Rust's are some

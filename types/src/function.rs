@@ -20,4 +20,7 @@ pub struct FunctionInfo {
     /// A fingerprint of the function's own tokens. A program and a component that disagree on it were built from different
     /// sources.
     pub source: Cow<'static, str>,
+    /// Where its source is: `src/main.rs:12:1`. Empty in components that were built before this was written.
+    #[serde(default)]
+    pub place: Cow<'static, str>,
 }

@@ -1,17 +1,23 @@
-//! The expansion: a unit struct of the function's name, which is a `burla::Function` and derefs to the function itself.
+//! The expansion: the function as it was written, and beside it what registers it.
+//!
+//! A function that returns a `Result` whose error type implements serde's traits becomes a constant of its name instead; `form.rs`
+//! has the reason and says when.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::spanned::Spanned;
+use syn::ext::IdentExt;
 use syn::{Attribute, Error, Expr, ExprLit, ItemFn, Lit, Meta};
 
+use crate::arguments::Arguments;
+use crate::conditions::conditions;
+use crate::form::Form;
 use crate::render::render;
 use crate::signature::Signature;
 
-/// Expands `#[burla::function]` on `item`. What is wrong comes out as `compile_error!`, beside the item as it was, so that its
-/// other uses still compile and one mistake gives one error.
-pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    match try_expand(attribute, item.clone()) {
+/// Expands `#[burla::function]` on `item`, where the crate `burla` is at `burla`. What is wrong comes out as `compile_error!`,
+/// beside the item as it was, so that its other uses still compile and one mistake gives one error.
+pub(crate) fn expand(burla: &TokenStream, attribute: TokenStream, item: TokenStream) -> TokenStream {
+    match try_expand(burla, attribute, item.clone()) {
         Ok(tokens) => tokens,
         Err(error) => {
             let error = error.into_compile_error();
@@ -20,153 +26,191 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
     }
 }
 
-fn try_expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream, Error> {
-    if !attribute.is_empty() {
-        let instead = "`#[burla::function]` takes no arguments: limits such as func_cpu are options of `remote_parallel_map`";
-        return Err(Error::new_spanned(attribute, instead));
-    }
+fn try_expand(burla: &TokenStream, attribute: TokenStream, item: TokenStream) -> Result<TokenStream, Error> {
+    let arguments: Arguments = syn::parse2(attribute)?;
     let item: ItemFn = syn::parse2(item.clone())
         .map_err(|_| Error::new_spanned(item, "`#[burla::function]` goes on a free `fn` with a body"))?;
     let signature = Signature::of(&item)?;
-    Ok(expand_function(&item, &signature))
+    let burla = arguments.burla.as_ref().map_or_else(|| burla.clone(), ToTokens::to_token_stream);
+    let expansion = Expansion { burla, item: &item, signature: &signature };
+    Ok(match Form::of(&arguments, &signature) {
+        Form::Item => expansion.item(),
+        Form::Constant => expansion.constant(),
+    })
 }
 
-fn expand_function(item: &ItemFn, signature: &Signature) -> TokenStream {
-    let name = &item.sig.ident;
-    let visibility = &item.vis;
-    let (docs, attributes): (Vec<_>, Vec<_>) = item.attrs.iter().partition(|attribute| attribute.path().is_ident("doc"));
-
-    // The body stays a function of the same name, inside the anonymous constant: names in it mean what they meant, it can call
-    // itself, and a backtrace shows it under its own path.
-    let mut inner = item.clone();
-    inner.vis = syn::Visibility::Inherited;
-    inner.attrs = attributes.into_iter().cloned().collect();
-    if !inner.attrs.iter().any(|attribute| attribute.path().is_ident("inline")) {
-        // Inlined, it would be missing from backtraces.
-        inner.attrs.push(syn::parse_quote!(#[inline(never)]));
-    }
-
-    let implementation = implementation(item, signature);
-    let deref = deref(item, signature);
-    let registration = registration(item);
-    quote! {
-        #(#docs)*
-        #[allow(non_camel_case_types, reason = "it stands for the function of this name")]
-        #[derive(Clone, Copy)]
-        #visibility struct #name;
-
-        const _: () = {
-            #inner
-            #implementation
-            #deref
-            #registration
-        };
-    }
+struct Expansion<'a> {
+    /// The path of the crate `burla`.
+    burla: TokenStream,
+    item: &'a ItemFn,
+    signature: &'a Signature,
 }
 
-/// `impl Function`: types, name, description, and the call with its types still there.
-fn implementation(item: &ItemFn, signature: &Signature) -> TokenStream {
-    let name = &item.sig.ident;
-    let (parameters, returns) = (&signature.parameters, &signature.returns);
-    let arguments: Vec<_> = (0..parameters.len()).map(|position| format_ident!("argument_{position}")).collect();
-    let input = match parameters.as_slice() {
-        [one] => quote!(#one),
-        several => quote!((#(#several),*)),
-    };
-    let binding = match arguments.as_slice() {
-        [one] => quote!(#one),
-        several => quote!((#(#several),*)),
-    };
-    let span = signature.returns.span();
-    let (output, call) = if signature.returns_result {
-        let output = quote_spanned!(span=> <#returns as ::burla::__private::ResultOf>::Ok);
-        let call = quote! {
-            #name(#(#arguments),*).map_err(|error| {
-                #[allow(unused_imports, reason = "the error's type decides which one applies")]
-                use ::burla::__private::{CausesOfDisplay, CausesOfDyn, CausesOfDynSendSync, CausesOfError};
-                (&&&&::burla::__private::Probe(&error)).failure()
-            })
-        };
-        (output, call)
-    } else {
-        (returns.clone(), quote!(::core::result::Result::Ok(#name(#(#arguments),*))))
-    };
-    let (path, info) = (path(item), info(item));
-    quote! {
-        impl ::burla::Function for #name {
-            type Input = #input;
-            type Output = #output;
-            const NAME: &'static str = #path;
-            const INFO: ::burla::__private::FunctionInfo = #info;
+impl Expansion<'_> {
+    /// The function as it is, and a constant that registers it. The constant has a name because a method would have one message
+    /// more otherwise, about constants.
+    fn item(&self) -> TokenStream {
+        let mut function = self.item.clone();
+        keep_in_backtraces(&mut function.attrs);
+        // What is not there cannot be registered.
+        let conditions = conditions(&self.item.attrs);
+        let unambiguous = self.unambiguous();
+        let registration = self.registration();
+        let constant = format_ident!("__burla_{}", self.item.sig.ident.unraw());
+        quote! {
+            #function
 
-            fn apply(#binding: Self::Input) -> ::core::result::Result<Self::Output, ::burla::__private::Failure> {
-                #call
+            #(#conditions)*
+            #[allow(deprecated, dead_code, non_upper_case_globals, reason = "it registers the function, and has no use itself")]
+            const #constant: () = {
+                #unambiguous
+                #registration
+            };
+        }
+    }
+
+    /// A constant of the function's name. The function is inside it, under the same name: names in its body mean what they meant,
+    /// and it can call itself.
+    fn constant(&self) -> TokenStream {
+        let Self { burla, item, signature } = self;
+        let (name, visibility) = (&item.sig.ident, &item.vis);
+        let (parameters, returns) = (&signature.parameters, &signature.returns);
+        let is_outer =
+            |attribute: &&Attribute| ["doc", "cfg", "cfg_attr", "deprecated"].iter().any(|name| attribute.path().is_ident(name));
+        let (outer, inner): (Vec<_>, Vec<_>) = item.attrs.iter().partition(is_outer);
+        let mut function = (*item).clone();
+        function.vis = syn::Visibility::Inherited;
+        function.attrs = inner.into_iter().cloned().collect();
+        keep_in_backtraces(&mut function.attrs);
+        let outer: Vec<_> = outer.into_iter().filter(|attribute| !attribute.path().is_ident("cfg_attr")).cloned().collect();
+        let conditional = conditions(&item.attrs).into_iter().filter(|attribute| attribute.path().is_ident("cfg_attr"));
+        let registration = self.registration();
+        quote! {
+            #(#outer)*
+            #(#conditional)*
+            #[allow(non_upper_case_globals, reason = "it stands for the function of this name")]
+            #visibility const #name: #burla::__private::Constant<fn(#(#parameters),*) -> #returns> = {
+                #function
+                #registration
+                #burla::__private::Constant::new(#name, &INFO)
+            };
+        }
+    }
+
+    /// Refuses a `Result` that could itself be an output, at its own place. Without this, each use of the function would be an
+    /// error about missing type annotations.
+    fn unambiguous(&self) -> TokenStream {
+        let (burla, returns) = (&self.burla, &self.signature.returns);
+        if !self.signature.may_be_result {
+            return TokenStream::new();
+        }
+        quote_spanned! {self.signature.returns_span=>
+            {
+                #[allow(unused_imports, reason = "the type decides whether it applies")]
+                use #burla::__private::NoResult as _;
+                if #burla::__private::Returned::<#returns>::AMBIGUOUS {
+                    ::core::panic!("the error type of this `Result` implements serde's traits, so the `Result` could itself be the output: write `#[burla::function(fallible)]` if an `Err` is a failure of the call")
+                }
+            }
+        }
+    }
+
+    /// An entry in the registry, and in a component a line of JSON in its `burla:functions` section.
+    fn registration(&self) -> TokenStream {
+        let Self { burla, item, .. } = self;
+        let name = &item.sig.ident;
+        let Description { signature, doc, source } = Description::of(item);
+        let path = path(item);
+        let call = self.call();
+        // A path holds nothing that JSON would escape.
+        let rest = format!(r#"","signature":{},"doc":{},"source":{}}}{}"#, json(&signature), json(&doc), json(&source), '\n');
+        quote! {
+            const PLACE: &::core::primitive::str =
+                ::core::concat!(::core::file!(), ":", ::core::line!(), ":", ::core::column!());
+
+            static INFO: #burla::__private::FunctionInfo = #burla::__private::FunctionInfo {
+                name: #burla::__private::Cow::Borrowed(#path),
+                signature: #burla::__private::Cow::Borrowed(#signature),
+                doc: #burla::__private::Cow::Borrowed(#doc),
+                source: #burla::__private::Cow::Borrowed(#source),
+                place: #burla::__private::Cow::Borrowed(PLACE),
+            };
+
+            #call
+
+            #burla::__private::inventory::submit! {
+                #burla::__private::Registration::of(#name, &INFO, __burla_call)
+            }
+
+            #[cfg(target_family = "wasm")]
+            const _: () = {
+                const BEFORE: &::core::primitive::str = ::core::concat!("{\"name\":\"", #path, "\",\"place\":\"");
+                const AFTER: &::core::primitive::str = #rest;
+
+                #[used]
+                #[unsafe(link_section = "burla:functions")]
+                static SECTION: [::core::primitive::u8; BEFORE.len() + PLACE.len() + AFTER.len()] =
+                    #burla::__private::line(BEFORE, PLACE, AFTER);
+            };
+        }
+    }
+
+    /// The function on bytes. Each error about a type is at that type, and there is one for each.
+    fn call(&self) -> TokenStream {
+        let Self { burla, item, signature } = self;
+        let name = &item.sig.ident;
+        let arguments: Vec<_> = (0..signature.parameters.len()).map(|position| format_ident!("argument_{position}")).collect();
+        let binding = match arguments.as_slice() {
+            [one] => quote!(#one),
+            several => quote!((#(#several),*)),
+        };
+        let parameters = fn_pointer(signature);
+        let span = signature.returns_span;
+        let check_error = quote_spanned!(span=> #burla::__private::check_error);
+        let encode = quote_spanned!(span=> #burla::__private::encode);
+        quote! {
+            fn __burla_call(
+                input: &[::core::primitive::u8],
+            ) -> ::core::result::Result<#burla::__private::Vec<::core::primitive::u8>, #burla::__private::CallError> {
+                #[allow(unused_imports, reason = "the types decide which ones apply")]
+                use #burla::__private::{
+                    CausesOfDisplay, CausesOfDyn, CausesOfDynSendSync, CausesOfError, CausesOfNothing, NoResult,
+                };
+                let #binding = #burla::__private::decode::<#parameters>(&INFO, input)?;
+                let function = #name;
+                let returned = #burla::__private::Returned(function(#(#arguments),*)).into_result();
+                match #check_error(returned) {
+                    ::core::result::Result::Ok(output) => #encode(&INFO, &output),
+                    ::core::result::Result::Err(error) => ::core::result::Result::Err(
+                        #burla::__private::CallError::Failed((&&&&&#burla::__private::Probe(&error)).failure()),
+                    ),
+                }
             }
         }
     }
 }
 
-/// What lets `my_function(21)` still call it: a value that derefs to a function pointer can be called.
-fn deref(item: &ItemFn, signature: &Signature) -> TokenStream {
-    let name = &item.sig.ident;
-    let (parameters, returns) = (&signature.parameters, &signature.returns);
-    quote! {
-        impl ::core::ops::Deref for #name {
-            type Target = fn(#(#parameters),*) -> #returns;
-
-            fn deref(&self) -> &Self::Target {
-                const FUNCTION: fn(#(#parameters),*) -> #returns = #name;
-                &FUNCTION
-            }
-        }
-    }
+/// `fn(A, B)`, which reaches from the first parameter's type to the last one's in error messages.
+fn fn_pointer(signature: &Signature) -> TokenStream {
+    let parameters = &signature.parameters;
+    let span = |ty: Option<&syn::Type>| ty.map_or_else(Span::call_site, syn::spanned::Spanned::span);
+    let keyword = syn::Token![fn](span(parameters.first()));
+    let mut list = Group::new(Delimiter::Parenthesis, quote!(#(#parameters),*));
+    list.set_span(span(parameters.last()));
+    quote!(#keyword #list)
 }
 
-/// In a component: an entry in the registry, and a line of JSON in its `burla:functions` section.
-fn registration(item: &ItemFn) -> TokenStream {
-    let name = &item.sig.ident;
-    let path = path(item);
-    let Description { signature, doc, source } = Description::of(item);
-    // The path is only known to the compiler, not to the macro, so the line is put together from literals. A path holds nothing
-    // that JSON would escape.
-    let rest = format!(r#"","signature":{},"doc":{},"source":{}}}{}"#, json(&signature), json(&doc), json(&source), '\n');
-    quote! {
-        #[cfg(target_family = "wasm")]
-        ::burla::__private::inventory::submit! {
-            ::burla::__private::Registration::of::<#name>()
-        }
-
-        #[cfg(target_family = "wasm")]
-        const LINE: &::core::primitive::str = ::core::concat!("{\"name\":\"", #path, #rest);
-
-        #[cfg(target_family = "wasm")]
-        #[used]
-        #[unsafe(link_section = "burla:functions")]
-        static SECTION: [::core::primitive::u8; LINE.len()] = {
-            let mut bytes = [0; LINE.len()];
-            bytes.copy_from_slice(LINE.as_bytes());
-            bytes
-        };
+/// Inlined, a function would be missing from backtraces.
+fn keep_in_backtraces(attributes: &mut Vec<Attribute>) {
+    if !attributes.iter().any(|attribute| attribute.path().is_ident("inline")) {
+        attributes.push(syn::parse_quote!(#[inline(never)]));
     }
 }
 
 /// `crate::path::name` as an expression made of literals.
 fn path(item: &ItemFn) -> TokenStream {
-    let name = item.sig.ident.to_string();
-    let name = format!("::{}", name.trim_start_matches("r#"));
+    let name = format!("::{}", item.sig.ident.unraw());
     quote!(::core::concat!(::core::module_path!(), #name))
-}
-
-fn info(item: &ItemFn) -> TokenStream {
-    let Description { signature, doc, source } = Description::of(item);
-    quote! {
-        ::burla::__private::FunctionInfo {
-            name: ::burla::__private::Cow::Borrowed(Self::NAME),
-            signature: ::burla::__private::Cow::Borrowed(#signature),
-            doc: ::burla::__private::Cow::Borrowed(#doc),
-            source: ::burla::__private::Cow::Borrowed(#source),
-        }
-    }
 }
 
 /// What a component says of the function, but for its path.

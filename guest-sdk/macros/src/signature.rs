@@ -1,19 +1,27 @@
 //! What a function may look like. Everything that is refused is refused here, all of it at once, each at its own place and with
 //! what to write instead.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
+use syn::spanned::Spanned;
 use syn::visit::Visit;
 use syn::{Error, FnArg, ItemFn, PathArguments, ReturnType, Safety, Type};
+
+/// Parameters that a function may have, as `burla_guest` has code for.
+const PARAMETERS_MAX: usize = 12;
 
 /// What the expansion needs to know of a function that may be one.
 pub(crate) struct Signature {
     /// The types of the parameters, in order.
     pub(crate) parameters: Vec<Type>,
-    /// The return type as written; `()` where there is none.
+    /// The return type; `()` where there is none.
+    pub(crate) returned: Type,
+    /// The same as written, with a place for errors about it.
     pub(crate) returns: TokenStream,
-    /// Whether it returns a `Result`, going by its name: the macro sees text, not types.
-    pub(crate) returns_result: bool,
+    /// Where errors about the return type are shown.
+    pub(crate) returns_span: Span,
+    /// Whether the return type may be a `Result`, under whatever name.
+    pub(crate) may_be_result: bool,
 }
 
 impl Signature {
@@ -22,22 +30,23 @@ impl Signature {
         let mut refusals = Refusals::default();
         refusals.check_qualifiers(item);
         let parameters: Vec<Type> = item.sig.inputs.iter().filter_map(|input| refusals.parameter(input)).collect();
+        if parameters.len() > PARAMETERS_MAX {
+            let instead = format!("a Burla function has at most {PARAMETERS_MAX} parameters: put them into a struct");
+            refusals.refuse(&item.sig.inputs, &instead);
+        }
         if let ReturnType::Type(_, ty) = &item.sig.output {
             refusals.returns(ty);
         }
         refusals.into_result()?;
 
-        let (returns, returns_result) = match &item.sig.output {
-            ReturnType::Default => (quote::quote!(()), false),
-            ReturnType::Type(_, ty) => (ty.to_token_stream(), is_result(ty)),
+        let (returned, returns_span) = match &item.sig.output {
+            ReturnType::Default => (syn::parse_quote!(()), item.sig.ident.span()),
+            ReturnType::Type(_, ty) => ((**ty).clone(), ty.span()),
         };
-        Ok(Self { parameters, returns, returns_result })
+        let returns = returned.to_token_stream();
+        let may_be_result = matches!(returned, Type::Path(_) | Type::Group(_) | Type::Paren(_) | Type::Macro(_));
+        Ok(Self { parameters, returned, returns, returns_span, may_be_result })
     }
-}
-
-fn is_result(ty: &Type) -> bool {
-    let Type::Path(path) = ty else { return false };
-    path.path.segments.last().is_some_and(|last| last.ident == "Result" && !matches!(last.arguments, PathArguments::None))
 }
 
 #[derive(Default)]
@@ -188,7 +197,8 @@ fn owned_form(borrowed: &Type) -> String {
         other => match crate::render::render(other.to_token_stream()).as_str() {
             "str" => "String".to_owned(),
             "Path" | "std::path::Path" => "PathBuf".to_owned(),
-            "OsStr" | "std::ffi::OsStr" => "OsString".to_owned(),
+            // `OsString` has serde's traits on no target that calls run on.
+            "OsStr" | "std::ffi::OsStr" | "ffi::OsStr" => "String` or `PathBuf".to_owned(),
             owned => owned.to_owned(),
         },
     }

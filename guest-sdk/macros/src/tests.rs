@@ -31,7 +31,8 @@ fn expand_file(source: &str) -> String {
             && let Some(position) = function.attrs.iter().position(|attribute| attribute.path().segments.len() == 2)
         {
             function.attrs.remove(position);
-            expanded.extend(crate::function::expand(proc_macro2::TokenStream::new(), function.to_token_stream()));
+            let burla = quote::quote!(::burla);
+            expanded.extend(crate::function::expand(&burla, proc_macro2::TokenStream::new(), function.to_token_stream()));
         } else {
             expanded.extend(item.to_token_stream());
         }

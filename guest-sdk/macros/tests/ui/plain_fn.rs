@@ -1,9 +1,21 @@
+fn takes<F: burla::IntoFunction<Kind>, Kind>(_function: F) {}
+
+#[burla::function]
 fn doubles(number: i64) -> i64 {
     number * 2
 }
 
-fn wants_a_function<F: burla::Function>(_function: F) {}
+fn length(text: &str) -> usize {
+    text.len()
+}
 
 fn main() {
-    wants_a_function(doubles);
+    // Called, and not passed by name.
+    takes(doubles(1));
+    // It captures something that a call would not have.
+    let name = String::new();
+    takes(move |number: i64| number + name.len() as i64);
+    // It takes a reference.
+    takes(length);
+    takes(String::len);
 }
