@@ -1,19 +1,19 @@
 //! The codec: how the user's values become bytes, and come back equal.
 //!
-//! The bytes are MessagePack with four extensions, so that nothing of serde's data model is lost. Other languages and the
-//! command line read and write them without the Rust type:
+//! The bytes are MessagePack with four extensions, so that nothing of serde's data model is lost. Other languages and
+//! the command line read and write them without the Rust type:
 //!
-//! - Structs are maps by field name. Enums are tagged from outside: a variant without a value is a text, any other is a map of
-//!   one entry.
-//! - `None`, `()` and unit structs are nil. `Some(value)` is the value, unless that is nil or such a `Some` itself: then it is
-//!   an extension that counts the `Some`s.
+//! - Structs are maps by field name. Enums are tagged from outside: a variant without a value is a text, any other is
+//!   a map of one entry.
+//! - `None`, `()` and unit structs are nil. `Some(value)` is the value, unless that is nil or such a `Some` itself:
+//!   then it is an extension that counts the `Some`s.
 //! - Integers of more than 64 bits are an extension of 16 bytes. Floats keep their width and each of their bits.
 //! - A sequence of `u8`, such as `Vec<u8>`, is an extension with a byte each. What serde calls bytes is `bin`.
-//! - Keys of maps are values of any type. A number, boolean or character may also be read from a text, since JSON has no
-//!   other keys.
+//! - Keys of maps are values of any type. A number, boolean or character may also be read from a text, since JSON has
+//!   no other keys.
 //!
-//! The codec calls itself human-readable: addresses, UUIDs and times are texts, as they are in JSON. Only the guest SDK, the client and
-//! the command line read the bytes; the scheduler and the nodes pass them on.
+//! The codec calls itself human-readable: addresses, UUIDs and times are texts, as they are in JSON. Only the guest
+//! SDK, the client and the command line read the bytes; the scheduler and the nodes pass them on.
 
 mod access;
 mod deserializer;

@@ -54,7 +54,8 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
 
     fn size_hint(&self) -> Option<usize> {
         let left = self.length - self.taken;
-        // The length was held against the bytes when the array began, but its elements may have taken more than a byte each.
+        // The length was held against the bytes when the array began, but its elements may have taken more than a
+        // byte each.
         Some(if self.bytes.is_some() { left } else { left.min(self.reader.values_max()) })
     }
 }

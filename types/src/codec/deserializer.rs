@@ -302,7 +302,8 @@ impl<'de> Reader<'de> {
         Ok(value)
     }
 
-    /// The next value where an integer is wanted. A key of a map may be one in the form of a text, since JSON has no other keys.
+    /// The next value where an integer is wanted. A key of a map may be one in the form of a text, since JSON has no
+    /// other keys.
     fn integer(&mut self) -> Result<Token<'de>, Malformed> {
         let key = self.key;
         match self.token()? {

@@ -1,10 +1,12 @@
 //! The bytes of the format: MessagePack's markers, our extension types, and the bounds that writer and reader share.
 
-/// How deeply arrays, maps and variants with values may be nested. It bounds the stack that reading and writing take: a call
-/// has a stack of 1 MiB by default. Both sides count alike, so that nothing can be written that cannot be read.
+/// How deeply arrays, maps and variants with values may be nested. It bounds the stack that reading and writing take:
+/// a call has a stack of 1 MiB by default. Both sides count alike, so that nothing can be written that cannot be
+/// read.
 pub const DEPTH_MAX: u16 = 1024;
 
-/// How many `Some` may stand around one nil. Types that are written by hand have two or three; only a recursive type has more.
+/// How many `Some` may stand around one nil. Types that are written by hand have two or three; only a recursive type
+/// has more.
 pub const SOMES_MAX: u8 = 250;
 
 pub(super) mod marker {

@@ -1,4 +1,5 @@
-//! Reads values one after another. It knows the bytes of the format and nothing of serde, whose side is in `deserializer.rs`.
+//! Reads values one after another. It knows the bytes of the format and nothing of serde, whose side is in
+//! `deserializer.rs`.
 
 use super::error::Malformed;
 use super::format::{DEPTH_MAX, SOMES_MAX, extension, marker};
@@ -66,8 +67,8 @@ impl<'de> Reader<'de> {
         Self { bytes, position: 0, subject: 0, pending: Pending::Nothing, key: false, depth: 0 }
     }
 
-    /// The next value if it is an integer that is not negative; any other stays to be read. Most numbers are such, and this is short
-    /// enough to become part of whoever reads them.
+    /// The next value if it is an integer that is not negative; any other stays to be read. Most numbers are such,
+    /// and this is short enough to become part of whoever reads them.
     #[inline]
     pub(super) fn take_u64(&mut self) -> Option<u64> {
         if self.pending != Pending::Nothing {
@@ -218,8 +219,8 @@ impl<'de> Reader<'de> {
         Ok(())
     }
 
-    /// The next value is nil, or `Some`s around it: takes the outermost off, and says whether there was one. `None` is for a value
-    /// that is neither, which stays to be read.
+    /// The next value is nil, or `Some`s around it: takes the outermost off, and says whether there was one. `None`
+    /// is for a value that is neither, which stays to be read.
     pub(super) fn take_option(&mut self) -> Result<Option<bool>, Malformed> {
         let is_nil_or_some = match self.pending {
             Pending::Nothing => {

@@ -17,8 +17,8 @@ impl<'a> ser::Serializer for &'a mut Writer {
     type SerializeStruct = Compound<'a>;
     type SerializeStructVariant = Compound<'a>;
 
-    // Types that ask write texts (addresses, UUIDs, times), which JSON then has as well. serde's own buffers, through which
-    // flattened and untagged types are read, always answer yes; so must both sides here.
+    // Types that ask write texts (addresses, UUIDs, times), which JSON then has as well. serde's own buffers, through
+    // which flattened and untagged types are read, always answer yes; so must both sides here.
     fn is_human_readable(&self) -> bool {
         true
     }
@@ -209,7 +209,8 @@ impl<'a> ser::Serializer for &'a mut Writer {
             return self.u8_sequence(bytes);
         }
         let items = items.into_iter();
-        // A hint alone may be wrong; where both ends agree, all collections of std are right, and others are caught when it is closed.
+        // A hint alone may be wrong; where both ends agree, all collections of std are right, and others are caught
+        // when it is closed.
         let length = match items.size_hint() {
             (least, Some(most)) if least == most => Some(least),
             _ => None,

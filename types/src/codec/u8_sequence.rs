@@ -1,8 +1,8 @@
 //! Sequences of `u8` as one copy.
 //!
-//! serde hands over a `Vec<u8>` element by element, which takes a hundred times as long as a copy where serde is compiled
-//! without optimization, as in a user's dev build. So both directions recognize serde's own way of doing it, at any depth.
-//! All unsafe code of this crate is here.
+//! serde hands over a `Vec<u8>` element by element, which takes a hundred times as long as a copy where serde is
+//! compiled without optimization, as in a user's dev build. So both directions recognize serde's own way of doing it,
+//! at any depth. All unsafe code of this crate is here.
 
 use std::any::{TypeId, type_name};
 use std::fmt;
@@ -11,14 +11,14 @@ use std::mem::ManuallyDrop;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
-/// The bytes that a serializer is to collect, if they lie in memory one after another. `[u8]`, `Vec<u8>` and what derefs to
-/// one of them give a reference to themselves.
+/// The bytes that a serializer is to collect, if they lie in memory one after another. `[u8]`, `Vec<u8>` and what
+/// derefs to one of them give a reference to themselves.
 pub(super) fn of<I>(items: &I) -> Option<&[u8]> {
     let items_type = typeid::of::<I>();
     let items: *const I = items;
     #[expect(unsafe_code, reason = "the type is known, and Rust has no way to say so for a type that is not 'static")]
-    // SAFETY: `I` is a shared reference to bytes, whatever its lifetime, as its `TypeId` says. That lifetime outlives the
-    // borrow of `items`, and what is returned ends with that borrow.
+    // SAFETY: `I` is a shared reference to bytes, whatever its lifetime, as its `TypeId` says. That lifetime outlives
+    // the borrow of `items`, and what is returned ends with that borrow.
     unsafe {
         if items_type == TypeId::of::<&[u8]>() {
             return Some(*items.cast::<&[u8]>());
@@ -38,7 +38,8 @@ pub(super) fn read<'de, V: Visitor<'de>>(bytes: &[u8]) -> Option<V::Value> {
     }
     let value = ManuallyDrop::new(bytes.to_vec());
     #[expect(unsafe_code, reason = "the type is known, and Rust has no way to say so for a type that is not 'static")]
-    // SAFETY: `V::Value` is `Vec<u8>`, as its `TypeId` says, and that type has no lifetime in it. The original is not dropped.
+    // SAFETY: `V::Value` is `Vec<u8>`, as its `TypeId` says, and that type has no lifetime in it. The original is not
+    // dropped.
     Some(unsafe { std::mem::transmute_copy::<ManuallyDrop<Vec<u8>>, V::Value>(&value) })
 }
 

@@ -1,4 +1,5 @@
-//! Writes values one after another. It knows the bytes of the format and nothing of serde, whose side is in `serializer.rs`.
+//! Writes values one after another. It knows the bytes of the format and nothing of serde, whose side is in
+//! `serializer.rs`.
 
 use super::error::EncodeError;
 use super::format::{DEPTH_MAX, SOMES_MAX, extension, marker};

@@ -161,7 +161,8 @@ fn nested(levels: u16, per_turn: u16, wrap: impl Fn(Nested) -> Nested) -> Nested
 
 #[test]
 fn what_is_written_can_be_read_however_deep_it_is() {
-    let wraps: [(u16, fn(Nested) -> Nested); 4] = [
+    type Wrap = fn(Nested) -> Nested;
+    let wraps: [(u16, Wrap); 4] = [
         (2, |value| Nested::Array(vec![value])),
         (2, |value| Nested::Map(BTreeMap::from([(1, value)]))),
         (2, |value| Nested::Struct { inner: Box::new(value) }),

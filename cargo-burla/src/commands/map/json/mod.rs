@@ -1,7 +1,8 @@
-//! Between JSON, which `cargo burla map` and `results` read and write, and the codec's bytes, which functions take and return.
+//! Between JSON, which `cargo burla map` and `results` read and write, and the codec's bytes, which functions take
+//! and return.
 //!
-//! A value is never changed on the way: it arrives exactly, or is refused with a reason. This module knows nothing of the rest of
-//! the crate, since `fuzz/` compiles the folder by itself.
+//! A value is never changed on the way: it arrives exactly, or is refused with a reason. This module knows nothing of
+//! the rest of the crate, since `fuzz/` compiles the folder by itself.
 
 mod input;
 mod output;
