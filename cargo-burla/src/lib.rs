@@ -16,7 +16,7 @@ mod package;
 mod project;
 mod report;
 
-pub use error::{CommandError, exit_code};
+pub use error::{CommandError, FailedCall, Input, exit_code};
 pub use package::{Packaged, package};
 pub use project::{Cargo, Project, Selection, Wanted};
 

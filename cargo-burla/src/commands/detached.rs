@@ -5,10 +5,10 @@ use std::io;
 use burla::raw::{self, RawOutcomes};
 use burla::{CanceledBy, Error, Grid, JobHandle, JobInfo, JobState, Stdout};
 
-use super::outputs::{Input, Outputs};
+use super::outputs::Outputs;
 use super::show;
 use crate::cli::{Logs, Results, Wait, WhichGrid, WhichJob};
-use crate::error::CommandError;
+use crate::error::{CommandError, Input};
 
 pub(super) fn wait(arguments: &Wait) -> Result<(), CommandError> {
     let mut job = handle(&arguments.grid, &arguments.job)?;
@@ -19,7 +19,7 @@ pub(super) fn wait(arguments: &Wait) -> Result<(), CommandError> {
         None => job.wait().map(Some),
         Some(timeout) => job.wait_timeout(timeout),
     };
-    let over = over.map_err(CommandError::Job)?;
+    let over = over.map_err(|error| show::about(job.grid(), job.id(), CommandError::Job(error)))?;
     let seconds = arguments.timeout.unwrap_or_default().as_secs_f64();
     judge(&over.ok_or(CommandError::TimedOut { job: job.id(), seconds })?)
 }
@@ -43,21 +43,21 @@ pub(super) fn results(arguments: &Results) -> Result<(), CommandError> {
     let grid = show::grid(&arguments.grid)?;
     let job = show::which(&grid, &arguments.job)?;
     let calls = raw::outcomes(&grid, job, arguments.spinner);
-    match pollster::block_on(print(Outputs::new(&arguments.output), calls)) {
+    match pollster::block_on(print(Outputs::new(arguments.output.options()), calls)) {
         // Whoever reads has what it wanted.
         Err(CommandError::File { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed,
+        printed => printed.map_err(|error| show::about(&grid, job, error)),
     }
 }
 
 /// Prints everything, and says what it took, however it ended.
-async fn print(mut outputs: Outputs<'_>, mut calls: RawOutcomes) -> Result<(), CommandError> {
+async fn print(mut outputs: Outputs, mut calls: RawOutcomes) -> Result<(), CommandError> {
     let printed = print_all(&mut outputs, &mut calls).await;
-    // What ends it does not take with it what came before.
+    // Whatever ends it, the outputs that came before it are printed.
     let written = outputs.write(&calls);
     let printed = printed.and(written);
     let usage = calls.usage();
-    // With it, its progress goes from the terminal.
+    // This also removes the progress from the terminal.
     drop(calls);
     if printed.is_ok() || outputs.ended() > 0 {
         outputs.tell_usage(&usage);
@@ -66,7 +66,7 @@ async fn print(mut outputs: Outputs<'_>, mut calls: RawOutcomes) -> Result<(), C
 }
 
 /// Prints everything, and says how many failed. While nothing comes, what was printed becomes visible.
-async fn print_all(outputs: &mut Outputs<'_>, calls: &mut RawOutcomes) -> Result<(), CommandError> {
+async fn print_all(outputs: &mut Outputs, calls: &mut RawOutcomes) -> Result<(), CommandError> {
     loop {
         let next = std::future::poll_fn(|context| {
             let next = calls.poll_next(context);
@@ -77,13 +77,18 @@ async fn print_all(outputs: &mut Outputs<'_>, calls: &mut RawOutcomes) -> Result
             }
             next.map(|next| next.transpose().map_err(CommandError::Job))
         });
-        let Some(end) = next.await? else { break };
-        outputs.take(Input::Index(end.index), end.index, end)?;
+        let end = next.await?;
+        let is_end = end.is_none();
+        if let Some(end) = end {
+            outputs.take(Input::Index(end.index), end.index, end);
+        }
+        if let Some(error) = outputs.first_failure(is_end) {
+            return Err(error);
+        }
+        if is_end {
+            return outputs.verdict(0, false);
+        }
         outputs.write_if_much(calls)?;
-    }
-    match outputs.failed() {
-        0 => Ok(()),
-        failed => Err(CommandError::SomeFailed { failed, bad_lines: 0 }),
     }
 }
 
@@ -97,7 +102,7 @@ pub(super) fn logs(arguments: &Logs) -> Result<(), CommandError> {
         // Whoever reads has what it wanted.
         Err(Error::Print(source)) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(Error::Print(source)) => Err(CommandError::File { act: "write", path: "stdout".into(), source }),
-        shown => shown.map_err(CommandError::Job),
+        shown => shown.map_err(|error| show::about(job.grid(), job.id(), CommandError::Job(error))),
     }
 }
 

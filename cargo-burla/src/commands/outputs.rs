@@ -1,20 +1,19 @@
 //! What calls returned, on its way to stdout as lines of JSON: for `map`, and for `results`.
 //!
-//! In the order of the inputs or as it comes, as objects or bare, to the first failure or past it. It does not know where calls
-//! come from, or what their inputs were.
+//! It prints in the order of the inputs or as calls end, as objects or bare, to the first failure or past it. It does not know
+//! where calls come from, or what their inputs were.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use burla::raw::RawOutcomes;
-use burla::{CallEnd, CallErrorKind, Limit, Stdout, Usage};
+use burla::{CallEnd, Stdout, Usage};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::map::json::{error_object, output_object, to_json};
-use crate::cli::OutputOptions;
-use crate::error::CommandError;
+use crate::error::{CommandError, FailedCall, Input};
 
 /// Outputs that are gathered before they are written; less where the next is not there yet.
 const OUTPUT_BYTES: usize = 64 << 10;
@@ -30,67 +29,119 @@ impl Source for RawOutcomes {
     }
 }
 
-/// What people know an input by.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Input {
-    /// The number of its line, from 1.
-    Line(u64),
-    /// Its position, from 0.
-    Index(u64),
-}
-
-impl Input {
-    fn key(self) -> (&'static str, u64) {
-        match self {
-            Self::Line(line) => ("line", line),
-            Self::Index(index) => ("index", index),
-        }
-    }
+/// How outputs are printed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OutputOptions {
+    /// Print outputs as calls finish, and not in the order of the inputs.
+    pub(crate) as_finished: bool,
+    /// Print each output as an object with what its input is known by.
+    pub(crate) indexed: bool,
+    /// Print outputs that are texts without quotes.
+    pub(crate) raw: bool,
+    /// Report failures and go on.
+    pub(crate) keep_going: bool,
+    /// Tell what calls took.
+    pub(crate) usage: bool,
 }
 
 /// Outputs on their way to stdout.
-pub(super) struct Outputs<'a> {
-    options: &'a OutputOptions,
-    /// Those that wait for an earlier one, by the position of their input: what to print, if anything.
+pub(super) struct Outputs {
+    options: OutputOptions,
+    /// Outputs that wait for an earlier one, by the position of their input; `None` prints nothing.
     waiting: BTreeMap<u64, Option<Vec<u8>>>,
     /// The position whose turn it is.
     next: u64,
     /// Calls that have ended.
     ended: u64,
+    /// Inputs of which it is known what becomes of them: their call has ended, or they have none and were reported.
+    settled: u64,
     failed: u64,
+    /// The failure that ends the printing once everything before it has been printed.
+    failure: Option<Failure>,
     /// Bytes of all outputs so far.
     bytes: u64,
     unwritten: Vec<u8>,
-    /// Whether what is written appears where progress may be drawn.
+    /// Stdout is a terminal, where progress may be drawn too.
     shares_terminal: bool,
 }
 
-impl<'a> Outputs<'a> {
-    pub(super) fn new(options: &'a OutputOptions) -> Self {
+/// A failure that ends the printing.
+struct Failure {
+    position: u64,
+    error: CommandError,
+    /// It ends the printing at once: outputs have no order, so there is nothing to wait for.
+    is_now: bool,
+}
+
+impl Outputs {
+    pub(super) fn new(options: OutputOptions) -> Self {
         Self {
             options,
             waiting: BTreeMap::new(),
             next: 0,
             ended: 0,
+            settled: 0,
             failed: 0,
+            failure: None,
             bytes: 0,
             unwritten: Vec::new(),
             shares_terminal: io::stdout().is_terminal(),
         }
     }
 
-    /// Takes how the call at this position ended. A failure is reported, or is the end.
-    pub(super) fn take(&mut self, input: Input, position: u64, end: CallEnd<Bytes>) -> Result<(), CommandError> {
-        self.ended += 1;
-        let text = self.text(input, end)?;
-        self.keep(position, text);
-        Ok(())
+    /// Takes how the call at this position ended. Its failure is reported, or ends the printing.
+    pub(super) fn take(&mut self, input: Input, position: u64, end: CallEnd<Bytes>) {
+        self.take_result(input, position, end.result.map_err(FailedCall::from), &end.usage);
     }
 
-    /// Takes an input that has no call, and why.
-    pub(super) fn take_bad(&mut self, input: Input, position: u64, reason: &str) {
-        let object = error_object(input.key(), "bad_line", reason, &[], None);
-        self.keep(position, self.options.indexed.then_some(object));
+    fn take_result(&mut self, input: Input, position: u64, result: Result<Bytes, FailedCall>, usage: &Usage) {
+        self.ended += 1;
+        if self.is_behind_failure(position) {
+            return;
+        }
+        match self.text(input, result, usage) {
+            Ok(text) => self.keep(position, Some(text)),
+            Err((object, error)) => {
+                self.failed += 1;
+                self.fail(position, object, error, self.options.as_finished);
+            }
+        }
+    }
+
+    /// Takes an input that has no call, and why. It is reported, or ends the printing.
+    pub(super) fn take_bad(&mut self, input: Input, position: u64, reason: &str, error: CommandError) {
+        if !self.is_behind_failure(position) {
+            let object = error_object(input.key(), "bad_line", reason, &[], None);
+            self.fail(position, object, error, false);
+        }
+    }
+
+    /// Ends the printing with an error once everything before this position has been printed.
+    pub(super) fn stop_at(&mut self, position: u64, error: CommandError) {
+        if !self.is_behind_failure(position) {
+            self.failure = Some(Failure { position, error, is_now: false });
+        }
+    }
+
+    /// Tells whether a failure will end the printing.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// The failure that ends the printing, once its turn has come or no more calls run. In the order of the inputs it is the
+    /// first by position, whichever was seen first: a call before it that still runs may fail yet.
+    pub(super) fn first_failure(&mut self, is_end: bool) -> Option<CommandError> {
+        let Failure { position, is_now, .. } = self.failure.as_ref()?;
+        let is_its_turn = if self.options.as_finished { *is_now || self.settled >= *position } else { self.next == *position };
+        self.failure.take_if(|_| is_end || is_its_turn).map(|failure| failure.error)
+    }
+
+    /// Judges the whole when all calls have ended.
+    pub(super) fn verdict(&self, bad_lines: u64, raw_input_helps: bool) -> Result<(), CommandError> {
+        if self.failed == 0 && bad_lines == 0 {
+            return Ok(());
+        }
+        Err(CommandError::SomeFailed { failed: self.failed, bad_lines, raw_input_helps })
     }
 
     /// The position whose turn it is to be printed.
@@ -101,11 +152,6 @@ impl<'a> Outputs<'a> {
     /// Calls that have ended.
     pub(super) fn ended(&self) -> u64 {
         self.ended
-    }
-
-    /// Calls that failed.
-    pub(super) fn failed(&self) -> u64 {
-        self.failed
     }
 
     /// Bytes of an output, on average; 0 before the first.
@@ -120,41 +166,45 @@ impl<'a> Outputs<'a> {
         }
     }
 
-    /// What to print for a call, if anything. A failure is reported, or is the end.
-    fn text(&mut self, input: Input, end: CallEnd<Bytes>) -> Result<Option<Vec<u8>>, CommandError> {
-        let usage = self.options.usage.then(|| usage_json(&end.usage));
+    fn is_behind_failure(&self, position: u64) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.position <= position)
+    }
+
+    /// Reports a failure, whose object takes its turn among the outputs, or ends the printing with it.
+    fn fail(&mut self, position: u64, object: Vec<u8>, error: CommandError, is_now: bool) {
+        if !self.options.keep_going {
+            self.failure = Some(Failure { position, error, is_now });
+            return;
+        }
+        error.tell();
+        self.keep(position, self.options.indexed.then_some(object));
+    }
+
+    /// What to print for a call; for one that failed, its object with `indexed`, and its error.
+    fn text(&self, input: Input, result: Result<Bytes, FailedCall>, usage: &Usage) -> Result<Vec<u8>, (Vec<u8>, CommandError)> {
+        let usage = self.options.usage.then(|| usage_json(usage));
         let usage = usage.as_ref();
-        let (object, error) = match end.result {
+        match result {
             Ok(output) => match to_json(&output) {
-                Ok(text) if self.options.indexed => return Ok(Some(output_object(input.key(), &text, usage))),
-                Ok(text) => return Ok(Some(text)),
+                Ok(text) if self.options.indexed => Ok(output_object(input.key(), &text, usage)),
+                Ok(text) if self.options.raw => Ok(raw(text)),
+                Ok(text) => Ok(text),
                 Err(reason) => {
                     let object = error_object(input.key(), "not_json", &reason, &[], usage);
                     let (counted_in, number) = input.key();
-                    (object, CommandError::Output { counted_in, number, reason })
+                    Err((object, CommandError::Output { counted_in, number, reason }))
                 }
             },
-            Err(source) => {
-                let object = error_object(input.key(), kind(source.kind), &source.message, &source.causes, usage);
-                let source = Box::new(source);
-                let error = match input {
-                    Input::Line(line) => CommandError::CallFailed { line, source },
-                    // It names the call itself.
-                    Input::Index(_) => CommandError::Job(burla::Error::Call(source)),
-                };
-                (object, error)
+            Err(call) => {
+                let object = failure_object(input, &call, usage);
+                Err((object, CommandError::CallFailed { input, call: Box::new(call) }))
             }
-        };
-        self.failed += 1;
-        if !self.options.keep_going {
-            return Err(error);
         }
-        error.tell();
-        Ok(self.options.indexed.then_some(object))
     }
 
     /// Prints it when its turn has come, and those that waited for it.
     fn keep(&mut self, position: u64, text: Option<Vec<u8>>) {
+        self.settled += 1;
         self.bytes += text.as_ref().map_or(0, Vec::len) as u64;
         if self.options.as_finished {
             self.print_line(text);
@@ -203,6 +253,31 @@ impl<'a> Outputs<'a> {
     }
 }
 
+/// A text as it is, and other outputs as JSON.
+fn raw(text: Vec<u8>) -> Vec<u8> {
+    if text.first() != Some(&b'"') {
+        return text;
+    }
+    serde_json::from_slice::<String>(&text).map_or(text, String::into_bytes)
+}
+
+/// An object of `--indexed` for a call that failed.
+fn failure_object(input: Input, call: &FailedCall, usage: Option<&Value>) -> Vec<u8> {
+    let mut error = json!({ "kind": call.kind(), "message": call.message, "causes": call.causes });
+    if let Some(location) = &call.location {
+        error["location"] = location.clone().into();
+    }
+    if !call.backtrace.is_empty() {
+        error["backtrace"] = call.backtrace.clone().into();
+    }
+    let (key, number) = input.key();
+    let mut object = json!({ key: number, "error": error });
+    if let Some(usage) = usage {
+        object["usage"] = usage.clone();
+    }
+    object.to_string().into_bytes()
+}
+
 fn usage_json(usage: &Usage) -> Value {
     json!({
         "fuel": usage.fuel,
@@ -223,61 +298,5 @@ fn usage_text(usage: &Usage) -> String {
     )
 }
 
-/// What scripts tell failures apart by.
-fn kind(kind: CallErrorKind) -> &'static str {
-    match kind {
-        CallErrorKind::Failed => "failed",
-        CallErrorKind::Panicked => "panicked",
-        CallErrorKind::Trapped => "trapped",
-        CallErrorKind::Exceeded(Limit::Memory) => "exceeded_func_ram",
-        CallErrorKind::Exceeded(Limit::Fuel) => "exceeded_fuel",
-        CallErrorKind::Exceeded(Limit::WallTime) => "exceeded_timeout",
-        CallErrorKind::Exceeded(Limit::OutputSize) => "exceeded_output_size",
-        CallErrorKind::Exceeded(Limit::OpenFiles) => "exceeded_open_files",
-        CallErrorKind::Exceeded(Limit::Handles) => "exceeded_handles",
-        CallErrorKind::Exceeded(Limit::HostCall) => "exceeded_host_call",
-        CallErrorKind::Refused => "refused",
-        CallErrorKind::Lost => "lost",
-        _ => "other",
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use burla_types::codec;
-
-    use super::*;
-
-    fn options(as_finished: bool, indexed: bool) -> OutputOptions {
-        OutputOptions { as_finished, indexed, keep_going: false, usage: false }
-    }
-
-    fn printed(options: &OutputOptions) -> String {
-        let mut outputs = Outputs::new(options);
-        for (index, output) in [(1, "b"), (2, "c"), (0, "a")] {
-            let text = to_json(&codec::encode(&output).unwrap()).unwrap();
-            let text = if options.indexed { output_object(Input::Index(index).key(), &text, None) } else { text };
-            outputs.keep(index, Some(text));
-        }
-        outputs.take_bad(Input::Line(4), 3, "it is not JSON");
-        String::from_utf8(outputs.unwritten).unwrap()
-    }
-
-    #[test]
-    fn outputs_are_in_order_or_as_they_come() {
-        assert_eq!(printed(&options(false, false)), "\"a\"\n\"b\"\n\"c\"\n");
-        assert_eq!(printed(&options(true, false)), "\"b\"\n\"c\"\n\"a\"\n");
-        let bad = r#"{"line":4,"error":{"kind":"bad_line","message":"it is not JSON","causes":[]}}"#;
-        let indexed = printed(&options(false, true));
-        let (outputs, object) = indexed.trim_end().rsplit_once('\n').unwrap();
-        assert_eq!(
-            outputs,
-            r#"{"index":0,"output":"a"}"#.to_owned()
-                + "\n"
-                + r#"{"index":1,"output":"b"}"#
-                + "\n"
-                + r#"{"index":2,"output":"c"}"#
-        );
-        assert_eq!(serde_json::from_str::<Value>(object).unwrap(), serde_json::from_str::<Value>(bad).unwrap());
-    }
-}
+mod tests;

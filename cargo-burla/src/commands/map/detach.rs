@@ -1,7 +1,6 @@
 //! `cargo burla map --detach`: gives the job to the grid, and prints its id.
 
 use std::cell::{Cell, RefCell};
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -10,22 +9,24 @@ use burla::{CanceledBy, Grid, raw};
 use bytes::Bytes;
 use futures_core::Stream;
 
-use super::{Lines, options};
+use super::inputs::InputStream;
+use super::options;
+use super::printer::{BadInputs, unreadable};
 use crate::cli::Map;
 use crate::error::CommandError;
 use crate::package::Packaged;
 
-pub(super) fn detach(arguments: &Map, component: &Packaged, function: &str, lines: Lines) -> Result<(), CommandError> {
+pub(super) fn detach(
+    arguments: &Map,
+    component: &Packaged,
+    function: &str,
+    stream: InputStream,
+    bad_inputs: BadInputs,
+) -> Result<(), CommandError> {
     // An own grid would end with this command, and the job with it.
-    let grid = Grid::default_grid().map_err(CommandError::Job)?;
-    let (refused, bad_lines) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(0)));
-    let source = Checked {
-        lines,
-        path: arguments.inputs.clone().unwrap_or_else(|| PathBuf::from("stdin")),
-        keep_going: arguments.output.keep_going,
-        bad_lines: Rc::clone(&bad_lines),
-        refused: Rc::clone(&refused),
-    };
+    let grid = arguments.url().map_or_else(Grid::default_grid, Grid::at).map_err(CommandError::Job)?;
+    let (refused, bad_inputs) = (Rc::new(RefCell::new(None)), Rc::new(Cell::new(bad_inputs)));
+    let source = Checked { arguments, stream, bad_inputs: Rc::clone(&bad_inputs), refused: Rc::clone(&refused) };
     let submitted = pollster::block_on(raw::detach(&component.path, function, source, options(arguments, grid)));
     let id = match submitted {
         Ok(id) => id,
@@ -35,24 +36,22 @@ pub(super) fn detach(arguments: &Map, component: &Packaged, function: &str, line
     // Told first: where the id cannot be printed, it is known all the same.
     crate::commands::tell(&format!("the grid keeps the job; `cargo burla results {id}` prints what its calls return"));
     crate::commands::print_text(&format!("{id}\n"))?;
-    match bad_lines.get() {
-        0 => Ok(()),
-        bad_lines => Err(CommandError::SomeFailed { failed: 0, bad_lines }),
+    match bad_inputs.get() {
+        BadInputs { lines: 0, .. } => Ok(()),
+        BadInputs { lines, raw_input_helps } => Err(CommandError::SomeFailed { failed: 0, bad_lines: lines, raw_input_helps }),
     }
 }
 
-/// Lines as inputs, where one that is none is reported and left out, or is the end.
-struct Checked {
-    lines: Lines,
-    /// Where they are read from.
-    path: PathBuf,
-    keep_going: bool,
-    bad_lines: Rc<Cell<u64>>,
+/// Inputs, where something that is none is reported and left out, or is the end.
+struct Checked<'a> {
+    arguments: &'a Map,
+    stream: InputStream,
+    bad_inputs: Rc<Cell<BadInputs>>,
     /// What ended them.
     refused: Rc<RefCell<Option<CommandError>>>,
 }
 
-impl Checked {
+impl Checked<'_> {
     /// Ends the inputs. The client learns that its user wants no more, and cancels what it has submitted; why is told here.
     fn refuse(&self, error: CommandError) -> Poll<Option<burla::Result<Bytes>>> {
         *self.refused.borrow_mut() = Some(error);
@@ -60,24 +59,25 @@ impl Checked {
     }
 }
 
-impl Stream for Checked {
+impl Stream for Checked<'_> {
     type Item = burla::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let next = Pin::new(&mut self.lines).poll_next(context);
-        let inputs = Rc::clone(&self.lines.inputs);
+        let next = Pin::new(&mut self.stream).poll_next(context);
+        let inputs = self.stream.inputs();
         let mut inputs = inputs.borrow_mut();
-        // What they came from matters no more.
+        // The grid knows calls by their index, and nobody asks here which line one came from.
         inputs.calls.clear();
-        if let Some(source) = inputs.unreadable.take() {
-            return self.refuse(CommandError::File { act: "read", path: self.path.clone(), source });
+        if let Some(error) = inputs.unreadable.take() {
+            return self.refuse(unreadable(self.arguments, error));
         }
-        for (origin, reason) in inputs.bad.drain(..) {
-            let error = CommandError::BadLine { line: origin.line, reason };
-            if !self.keep_going {
+        if let Some((_, bad)) = inputs.bad.take() {
+            let mut bad_inputs = self.bad_inputs.get();
+            let error = bad_inputs.error(bad);
+            self.bad_inputs.set(bad_inputs);
+            if !self.arguments.output.keep_going {
                 return self.refuse(error);
             }
-            self.bad_lines.set(self.bad_lines.get() + 1);
             error.tell();
         }
         next
