@@ -1,0 +1,1 @@
+//! Holds nothing: its manifest selects features.
