@@ -44,16 +44,31 @@ pub(crate) fn outcome(error: &wasmtime::Error, sandbox: &mut Sandbox, limits: &L
         (Some(I32Exit(_)), _) => {
             "the function ended its process with an exit code that is not 0; return an error instead".to_owned()
         }
-        (None, Some(Trap::UnreachableCodeReached)) => "the function aborted (wasm `unreachable`)".to_owned(),
-        (None, Some(Trap::StackOverflow)) => "the call stack is exhausted: the function recursed too deeply".to_owned(),
-        // The stack that Rust keeps in linear memory lies at its start, so that growing past its end leaves the memory.
-        (None, Some(Trap::MemoryOutOfBounds)) => {
-            "out of bounds memory access: safe code does this only when it recursed too deeply for its 1 MiB of stack".to_owned()
-        }
-        (None, Some(trap)) => trap.to_string(),
+        (None, Some(trap)) => trap_message(*trap),
         (None, None) => format!("{:#}", error.root_cause()),
     };
     Outcome::Trapped { message: kept(message), backtrace }
+}
+
+/// A trap in words that say what to do about it.
+///
+/// A call has two stacks. The node's thread has one for the frames of nested calls. The other is in the call's own memory, for values
+/// whose address is taken, arrays above all; Rust puts it at the start of the memory, so that a value which does not fit on it lies
+/// before address 0, which is out of bounds: it overwrites nothing.
+fn trap_message(trap: Trap) -> String {
+    match trap {
+        Trap::UnreachableCodeReached => "the function aborted (wasm `unreachable`)".to_owned(),
+        Trap::StackOverflow => "the call ran out of stack space: it recursed too deeply for the 512 KiB that a node has for the frames \
+                                of nested calls; recurse less deeply, or keep what is left to do in a `Vec`"
+            .to_owned(),
+        Trap::MemoryOutOfBounds => {
+            "the call left its memory, which safe code does only when it runs out of stack space (1 MiB by default): its local values \
+             are too large, or it recursed too deeply; put large values on the heap with `Box` or `vec!`, or build it with a larger \
+             stack: `rustflags = [\"-Clink-arg=-zstack-size=8388608\"]` under `[target.wasm32-wasip2]` in `.cargo/config.toml`"
+                .to_owned()
+        }
+        trap => trap.to_string(),
+    }
 }
 
 /// The outcome of a call that has used all its fuel.
@@ -110,21 +125,16 @@ fn tidy(names: Vec<String>) -> Vec<String> {
     let is_machinery = |name: &str| {
         PANIC.iter().chain(ALLOCATION).any(|prefix| name.starts_with(prefix)) || name.contains("__rust_end_short_backtrace")
     };
-    let is_sdk = |name: &str| name.starts_with("burla_guest::") || name.starts_with("core::ops::function::FnOnce::call_once");
+    // The macro writes `__burla_call` beside each function.
+    let is_sdk = |name: &str| {
+        name.starts_with("burla_guest::")
+            || name.starts_with("core::ops::function::FnOnce::call_once")
+            || name.ends_with("::__burla_call")
+    };
 
     let first = names.iter().rposition(|name| is_machinery(name)).map_or(0, |last| last + 1);
-    let shown: Vec<String> = names[first..].iter().take_while(|name| !is_sdk(name)).map(|name| readable(name)).collect();
+    let shown: Vec<String> = names[first..].iter().take_while(|name| !is_sdk(name)).cloned().collect();
     if shown.is_empty() { names } else { shown }
-}
-
-/// Writes the path of a function as its author knows it: the macro puts the body into an anonymous constant, and calls it from
-/// `apply`.
-fn readable(name: &str) -> String {
-    let name = name.replace("::_::", "::");
-    match name.strip_prefix('<').and_then(|name| name.strip_suffix(" as burla_guest::Function>::apply")) {
-        Some(function) => function.to_owned(),
-        None => name,
-    }
 }
 
 #[cfg(test)]
@@ -139,13 +149,28 @@ mod tests {
             "std::sys::backtrace::__rust_end_short_backtrace::<x>",
             "core::panicking::panic_fmt",
             "core::option::unwrap_failed",
-            "hello::_::inner",
-            "<hello::my_function as burla_guest::Function>::apply",
-            "burla_guest::registry::call::<hello::my_function>",
+            "hello::my_function::inner",
+            "hello::my_function",
+            "hello::__burla_my_function::__burla_call",
+            "burla_guest::registry::dispatch",
             "burla:function/handler@0.1.0#call",
         ];
-        let expected = ["core::option::unwrap_failed", "hello::inner", "hello::my_function"];
+        let expected = ["core::option::unwrap_failed", "hello::my_function::inner", "hello::my_function"];
         assert_eq!(tidy(names.map(str::to_owned).to_vec()), expected);
+    }
+
+    #[test]
+    fn a_stack_that_is_used_up_is_named_with_what_to_do() {
+        let nested = trap_message(Trap::StackOverflow);
+        let memory = trap_message(Trap::MemoryOutOfBounds);
+        for message in [&nested, &memory] {
+            assert!(message.contains("out of stack space") && message.contains("recursed too deeply"), "{message}");
+        }
+        for part in ["1 MiB by default", "local values are too large", "`Box` or `vec!`", "-zstack-size=8388608"] {
+            assert!(memory.contains(part), "no `{part}` in {memory}");
+        }
+        assert!(!nested.contains("zstack-size"), "that changes the other stack: {nested}");
+        assert_eq!(trap_message(Trap::IntegerDivisionByZero), Trap::IntegerDivisionByZero.to_string());
     }
 
     #[test]

@@ -148,3 +148,10 @@ pub fn reaches_out(address: String) -> Vec<String> {
     ];
     attempts.into_iter().filter(|(_, worked)| *worked).map(|(name, _)| name.to_owned()).collect()
 }
+
+/// Has a local value of 2 MiB, which is more than the stack in its memory.
+#[burla::function]
+pub fn fills_its_stack(number: usize) -> f64 {
+    let values = std::hint::black_box([[number as f64; 512]; 512]);
+    values[number][number]
+}
