@@ -121,7 +121,8 @@ impl<T> JobHandle<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::Grid`] where no such job is open; others where the scheduler cannot be reached.
+    /// [`Error::JobOver`] where it has ended; [`Error::Grid`] where the grid knows no such job; others where the scheduler cannot be
+    /// reached.
     pub fn cancel(&self) -> Result<()> {
         detached::cancel(&self.grid, self.id)
     }

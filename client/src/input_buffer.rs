@@ -24,6 +24,14 @@ use crate::input_source::{Closed, InputSink, wake};
 /// What may wait for the connection: one batch that is being sent, and one to send next. What is kept after that comes on top.
 const BUFFERED_BYTES_MAX: usize = 2 * BATCH_BYTES;
 
+/// Calls that may be open: their inputs went out, and their outcomes have not come. As many as a scheduler holds of a job. Without
+/// this bound, 600,000 small inputs more would be under way in HTTP/2's window, each kept here, and whatever the client says would
+/// reach the scheduler after all of them.
+const OPEN_CALLS_MAX: usize = 200_000;
+
+/// Open calls below which inputs go out again after there were [`OPEN_CALLS_MAX`]: few enough to fill a batch of small inputs.
+const OPEN_CALLS_LOW: usize = OPEN_CALLS_MAX / 8 * 7;
+
 /// Makes an empty buffer.
 pub(crate) fn input_buffer() -> (InputSender, InputReceiver) {
     let shared = Arc::new(Shared::default());
@@ -51,9 +59,11 @@ struct State {
     inputs: VecDeque<Bytes>,
     bytes: usize,
     next_index: u64,
-    /// Calls whose input went out and whose outcome has not come. How many there can be is the scheduler's bound on what is open
-    /// in a job, 200,000 inputs or 192 MiB: it takes no more off the connection.
+    /// Calls whose input went out and whose outcome has not come: [`OPEN_CALLS_MAX`], or the bytes that the scheduler holds of a
+    /// job, 192 MiB, if these are fewer. It takes no more off the connection.
     open: FxHashMap<u64, OpenCall>,
+    /// There were [`OPEN_CALLS_MAX`], and are not yet fewer than [`OPEN_CALLS_LOW`].
+    is_full: bool,
     /// Those of them that the scheduler has to be sent once more, ascending.
     left: VecDeque<u64>,
     /// Whether it had forgotten the job, so that what is left has to be told apart by indices.
@@ -63,6 +73,8 @@ struct State {
     allowed: Allowed,
     closed_said: bool,
     abandon_said: bool,
+    /// Why nobody wants the outcomes any more.
+    abandon: v1::Abandon,
     /// Call events to report as taken.
     taken: Option<u64>,
     end: End,
@@ -217,7 +229,13 @@ impl InputReceiver {
 
     /// A call's outcome has come. Returns whether it is the first: there is none to be handed out after that.
     pub(crate) fn ended(&self, index: u64) -> bool {
-        self.0.lock().open.remove(&index).is_some()
+        let mut state = self.0.lock();
+        let is_first = state.open.remove(&index).is_some();
+        if state.is_full && state.open.len() < OPEN_CALLS_LOW {
+            state.is_full = false;
+            wake(state, |state| &mut state.receiver_waits);
+        }
+        is_first
     }
 
     /// Whether there are no more inputs, and every call has ended.
@@ -233,10 +251,10 @@ impl InputReceiver {
         wake(state, |state| &mut state.receiver_waits);
     }
 
-    /// Nobody wants the outcomes any more; the scheduler is told so.
-    pub(crate) fn abandon(&self) {
+    /// Nobody wants the outcomes any more; the scheduler is told so, and why.
+    pub(crate) fn abandon(&self, why: v1::Abandon) {
         let mut state = self.0.lock();
-        state.end = End::Abandoned;
+        (state.end, state.abandon) = (End::Abandoned, why);
         wake(state, |state| &mut state.receiver_waits);
     }
 
@@ -269,7 +287,7 @@ impl RequestStream {
         }
         if state.end == End::Abandoned {
             let said = std::mem::replace(&mut state.abandon_said, true);
-            return Poll::Ready((!said).then_some(Request::Abandon(v1::Abandon {})));
+            return Poll::Ready((!said).then(|| Request::Abandon(state.abandon.clone())));
         }
         if let Some(events) = state.taken.take() {
             return Poll::Ready(Some(Request::Taken(v1::Taken { events })));
@@ -289,7 +307,8 @@ impl RequestStream {
             Allowed::FirstBatch => state.next_index > 0,
             Allowed::All => false,
         };
-        if state.inputs.is_empty() || has_to_wait {
+        state.is_full |= state.open.len() >= OPEN_CALLS_MAX;
+        if state.inputs.is_empty() || has_to_wait || state.is_full {
             state.receiver_waits = Some(context.waker().clone());
             return Poll::Pending;
         }
@@ -304,7 +323,9 @@ impl State {
     fn next_new(&mut self) -> v1::InputBatch {
         let mut batch = v1::InputBatch { first_index: self.next_index, ..v1::InputBatch::default() };
         let mut bytes = 0;
-        while let Some(input) = self.inputs.pop_front_if(|input| !batch_is_full(bytes, input)) {
+        while self.open.len() < OPEN_CALLS_MAX
+            && let Some(input) = self.inputs.pop_front_if(|input| !batch_is_full(bytes, input))
+        {
             bytes += input.wire_bytes();
             self.open.insert(self.next_index, OpenCall { input: input.clone(), stdout_lines: 0, stderr_lines: 0 });
             self.next_index += 1;

@@ -95,7 +95,7 @@ where
         };
         if is_known {
             // What becomes of it is in the log; the error that led here is the one to tell.
-            let _ = connection::runtime().spawn(connection::cancel(self.url.clone(), self.id)).await;
+            let _ = connection::runtime().spawn(connection::cancel(self.url.clone(), self.id, None)).await;
         }
     }
 }
@@ -106,7 +106,7 @@ impl<S> Drop for Submitting<S> {
         if let Some(task) = self.task.take() {
             task.abort();
             self.progress.stopped();
-            connection::runtime().spawn(connection::cancel(self.url.clone(), self.id));
+            connection::runtime().spawn(connection::cancel(self.url.clone(), self.id, None));
         }
     }
 }

@@ -57,6 +57,27 @@ fn inputs_that_gathered_leave_together_and_in_order() {
 }
 
 #[test]
+fn no_more_calls_are_open_than_a_scheduler_holds() {
+    let (sender, receiver) = input_buffer();
+    let stream = receiver.open_first();
+    receiver.answered();
+    let mut sent = 0;
+    while sent < OPEN_CALLS_MAX {
+        push(&sender, [0; 100]);
+        sent += new_inputs(&stream).1.len();
+    }
+    push(&sender, [1, 2]);
+    sender.finish();
+    assert!(poll(&stream).is_pending());
+    let low = OPEN_CALLS_LOW as u64;
+    (low..sent as u64).for_each(|index| assert!(receiver.ended(index)));
+    assert!(poll(&stream).is_pending(), "a few at a time would be many small messages");
+    assert!(receiver.ended(0));
+    assert_eq!(new_inputs(&stream), (sent as u64, bytes([1, 2])));
+    assert!(is_closed(&stream), "these were all");
+}
+
+#[test]
 fn a_full_buffer_holds_the_iterator_back() {
     let (sender, receiver) = input_buffer();
     let stream = receiver.open_first();
@@ -172,8 +193,9 @@ fn a_job_that_nobody_wants_is_abandoned_whatever_else_there_is_to_send() {
     let stream = receiver.open_first();
     sender.finish();
     assert!(is_closed(&stream));
-    receiver.abandon();
-    assert!(matches!(poll(&stream), Poll::Ready(Some(Request::Abandon(_)))));
+    let why = v1::Abandon { error: "cannot encode input 3".into(), canceled: false };
+    receiver.abandon(why.clone());
+    assert!(matches!(poll(&stream), Poll::Ready(Some(Request::Abandon(said))) if said == why));
 }
 
 #[test]
