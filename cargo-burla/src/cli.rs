@@ -56,6 +56,12 @@ pub(crate) enum Command {
     /// Show what is in a component.
     Inspect(Inspect),
     /// Run a function on every JSON value, or every line, of a file or of stdin, and print its outputs as lines of JSON.
+    ///
+    /// Each JSON value of the inputs is one input: a value as the function's parameter is in JSON, an array of them where it has
+    /// several, `null` where it has none. White space stands between values, which may be one per line, several on a line, or each
+    /// laid out over several lines.
+    ///
+    /// Without --keep-going, the first failure by position ends it, after the outputs of the inputs before it have been printed.
     Map(Box<Map>),
     /// Keep a grid on this machine, which programs find by themselves.
     Up(Up),
@@ -68,20 +74,25 @@ pub(crate) enum Command {
     /// Show all that is known of a job.
     Job(Job),
     /// Wait until a job is over.
+    ///
+    /// The exit code says how the job ended: 0 when all its calls succeeded, 15 when some failed, 17 when it was not run to its
+    /// end, 130 when it was canceled, and 18 when it is not over in time. It works for any job that the grid knows.
     Wait(Wait),
     /// Print what the calls of a detached job returned as lines of JSON, until it is over.
+    ///
+    /// It prints one line for each call, in the order of the inputs. It works for jobs that were given to the grid with `map
+    /// --detach` or `.detach()`, as often as wanted, while the grid keeps their results. Without --keep-going, the first call that
+    /// failed ends it.
     Results(Results),
     /// Print what the calls of a detached job printed.
+    ///
+    /// What calls wrote to their stdout goes to stdout, and what they wrote to their stderr goes to stderr. It works for jobs that
+    /// were given to the grid with `map --detach` or `.detach()`.
     Logs(Logs),
     /// Stop a job that runs on the grid.
     Cancel(Cancel),
 }
 
-/// Each JSON value of the inputs is one input: a value as the function's parameter is in JSON, an array of them where it has
-/// several, `null` where it has none. White space stands between values, which may be one per line, several on a line, or each
-/// laid out over several lines.
-///
-/// Without --keep-going, the first failure by position ends it, after the outputs of the inputs before it have been printed.
 #[derive(Debug, Args)]
 #[command(allow_missing_positional = true)]
 pub(crate) struct Map {
@@ -305,8 +316,6 @@ pub(crate) struct Job {
     pub(crate) show: Show,
 }
 
-/// The exit code says how the job ended: 0 when all its calls succeeded, 15 when some failed, 17 when it was not run to its end, 130
-/// when it was canceled, and 18 when it is not over in time. It works for any job that the grid knows.
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
     #[command(flatten)]
@@ -321,9 +330,6 @@ pub(crate) struct Wait {
     pub(crate) grid: WhichGrid,
 }
 
-/// It prints one line for each call, in the order of the inputs, and follows a job that runs until it is over. It works for jobs that
-/// were given to the grid with `map --detach` or `.detach()`, as often as wanted, while the grid keeps their results. Without
-/// --keep-going, the first call that failed ends it.
 #[derive(Debug, Args)]
 pub(crate) struct Results {
     #[command(flatten)]
@@ -337,8 +343,6 @@ pub(crate) struct Results {
     pub(crate) grid: WhichGrid,
 }
 
-/// What calls wrote to their stdout goes to stdout, and what they wrote to their stderr goes to stderr. It works for jobs that were
-/// given to the grid with `map --detach` or `.detach()`.
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
     #[command(flatten)]

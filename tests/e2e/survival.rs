@@ -236,7 +236,7 @@ fn a_program_says_that_a_node_was_lost_and_what_it_waits_for() {
     attached.wait_for("burla: node node-0 was lost; ");
     attached.wait_for("burla: the job waits: no node is connected; the job goes on when one comes back");
     grid.add_node(&[]);
-    assert!(attached.wait());
+    attached.wait_for("over 8");
     assert_eq!(Told::by(&attached).wrong_outputs(8), None);
 }
 
