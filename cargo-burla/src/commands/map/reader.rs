@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn inputs_are_passed_on_as_they_arrive() {
         let (read, error) = batches([Ok(&b"1\n2\n"[..]), Ok(b"\n[3"), Ok(b",\n4]\n5"), Ok(b"6\n7")]);
-        assert_eq!(read, [vec![1, 2], vec![4], vec![5], vec![6]]);
+        assert_eq!(read, [vec![1, 2], vec![4], vec![6], vec![7]]);
         assert!(error.is_none());
         assert!(batches([]).0.is_empty());
         assert_eq!(batches([Ok(&b"7"[..])]).0, [[1]]);

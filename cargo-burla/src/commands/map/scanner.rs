@@ -206,7 +206,7 @@ mod tests {
             ("{\"a\":1,}", 7, "expected a key in double quotes"),
             ("{\"a\" 1}", 5, "expected `:` after a key"),
             ("{\"a\":}", 5, "expected a value"),
-            ("{\"a\":\n{\"b\":1}\n{\"c\":2}", 15, "expected `,` or `}`"),
+            ("{\"a\":\n{\"b\":1}\n{\"c\":2}", 14, "expected `,` or `}`"),
             ("[1 2]", 3, "expected `,` or `]`"),
             ("[1}", 2, "expected `,` or `]`"),
             ("[,", 1, "expected a value"),

@@ -141,10 +141,12 @@ impl<T> Values<T> {
     /// The parser counts lines and columns from the value's beginning, and people from the input's.
     fn placed(&self, reason: &str) -> String {
         let Some((what, line, column)) = split_place(reason) else { return reason.to_owned() };
-        let begins = self.unread.place(0);
-        let column = if line == 1 { begins.column + column.saturating_sub(1) } else { column };
-        let place = Place { line: begins.line + line - 1, column };
-        format!("{what} {}", place.seen_from(begins.line))
+        let text = self.unread.rest();
+        let mut starts = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        let start = if line < 2 { 0 } else { starts.nth(line - 2).unwrap_or(text.len()) };
+        // Column 0 is the end of the line before.
+        let place = self.unread.place((start + column).saturating_sub(1).min(text.len()));
+        format!("{what} {}", place.seen_from(self.unread.line()))
     }
 
     /// A value cannot go on with this byte: where it began on this line, goes on with the next. Else some of the lines that were
@@ -339,7 +341,7 @@ fn check_utf8(text: &[u8], unread: &Unread) -> Result<(), String> {
 }
 
 /// Splits what a parser says into the fact, the line and the column.
-fn split_place(reason: &str) -> Option<(&str, u64, usize)> {
+fn split_place(reason: &str) -> Option<(&str, usize, usize)> {
     let (what, column) = reason.rsplit_once(" column ")?;
     let column = column.parse().ok()?;
     if let Some(what) = what.strip_suffix(" at") {
