@@ -22,7 +22,7 @@ use crate::value::Value;
 /// `Kind` is inferred. A function of your own that passes one on has the bound `F: burla::IntoFunction<Kind>`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot run on a grid",
-    label = "this is not a Burla function",
+    label = "this is not a marked function whose types can travel",
     note = "mark a `fn` with `#[burla::function]` and pass it by name, without calling it",
     note = "it takes up to twelve parameters of owned types that implement serde's traits, and returns such a type, or a `Result` of one"
 )]

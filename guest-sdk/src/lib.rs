@@ -35,7 +35,10 @@ pub mod __private {
 
     pub use crate::failure::{CausesOfDisplay, CausesOfDyn, CausesOfDynSendSync, CausesOfError, CausesOfNothing, Failure, Probe};
     pub use crate::function::{Constant, Item, Itself, Parameters, Returns, ReturnsResult};
-    pub use crate::registry::{CallError, Registration, check_error, decode, encode};
+    pub use crate::registry::{
+        CallError, Registration, check_error, decode_0, decode_1, decode_2, decode_3, decode_4, decode_5, decode_6, decode_7,
+        decode_8, decode_9, decode_10, decode_11, decode_12, encode,
+    };
     pub use crate::returned::{NoResult, Returned};
     pub use crate::section::line;
     pub use crate::value::ErrorText;

@@ -8,7 +8,6 @@ use std::any::TypeId;
 use burla_types::{FunctionInfo, codec, with_causes};
 
 use crate::Failure;
-use crate::function::Parameters;
 use crate::value::{ErrorText, Value};
 
 /// One function, with its types erased.
@@ -69,8 +68,33 @@ pub(crate) fn dispatch(name: &str, input: &[u8]) -> Result<Vec<u8>, CallError> {
     }
 }
 
-/// Reads the input of a function with the parameters `P`.
-pub fn decode<P: Parameters>(info: &FunctionInfo, input: &[u8]) -> Result<P::Input, CallError> {
+/// Functions that read the input of a function, one for each number of parameters: a type that cannot travel is then an error at
+/// that type.
+macro_rules! decoders {
+    ($($name:ident<$($parameter:ident),*> -> $input:ty;)*) => {$(
+        pub fn $name<$($parameter: Value),*>(info: &FunctionInfo, input: &[u8]) -> Result<$input, CallError> {
+            decode(info, input)
+        }
+    )*};
+}
+
+decoders! {
+    decode_0<> -> ();
+    decode_1<A> -> A;
+    decode_2<A, B> -> (A, B);
+    decode_3<A, B, C> -> (A, B, C);
+    decode_4<A, B, C, D> -> (A, B, C, D);
+    decode_5<A, B, C, D, E> -> (A, B, C, D, E);
+    decode_6<A, B, C, D, E, F> -> (A, B, C, D, E, F);
+    decode_7<A, B, C, D, E, F, G> -> (A, B, C, D, E, F, G);
+    decode_8<A, B, C, D, E, F, G, H> -> (A, B, C, D, E, F, G, H);
+    decode_9<A, B, C, D, E, F, G, H, I> -> (A, B, C, D, E, F, G, H, I);
+    decode_10<A, B, C, D, E, F, G, H, I, J> -> (A, B, C, D, E, F, G, H, I, J);
+    decode_11<A, B, C, D, E, F, G, H, I, J, K> -> (A, B, C, D, E, F, G, H, I, J, K);
+    decode_12<A, B, C, D, E, F, G, H, I, J, K, L> -> (A, B, C, D, E, F, G, H, I, J, K, L);
+}
+
+fn decode<T: Value>(info: &FunctionInfo, input: &[u8]) -> Result<T, CallError> {
     codec::decode(input).map_err(|error| {
         let FunctionInfo { name, signature, .. } = info;
         CallError::Refused(format!("the input is not what `{name}{signature}` takes: {}", with_causes(&error)))
@@ -120,9 +144,9 @@ mod tests {
         n + 2
     }
 
-    inventory::submit!(Registration::of(first, &FIRST, |input| encode(&FIRST, &first(decode::<fn(u8)>(&FIRST, input)?))));
-    inventory::submit!(Registration::of(second, &SECOND, |input| encode(&SECOND, &second(decode::<fn(u8)>(&SECOND, input)?))));
-    inventory::submit!(Registration::of(alone, &ALONE, |input| encode(&ALONE, &alone(decode::<fn(u8)>(&ALONE, input)?))));
+    inventory::submit!(Registration::of(first, &FIRST, |input| encode(&FIRST, &first(decode::<u8>(&FIRST, input)?))));
+    inventory::submit!(Registration::of(second, &SECOND, |input| encode(&SECOND, &second(decode::<u8>(&SECOND, input)?))));
+    inventory::submit!(Registration::of(alone, &ALONE, |input| encode(&ALONE, &alone(decode::<u8>(&ALONE, input)?))));
 
     fn of<F: 'static>(_: F) -> Option<&'static FunctionInfo> {
         info_of::<F>()

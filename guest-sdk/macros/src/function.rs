@@ -3,7 +3,7 @@
 //! A function that returns a `Result` whose error type implements serde's traits becomes a constant of its name instead; `form.rs`
 //! has the reason and says when.
 
-use proc_macro2::{Delimiter, Group, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{Attribute, Error, Expr, ExprLit, ItemFn, Lit, Meta};
@@ -56,12 +56,15 @@ impl Expansion<'_> {
         let conditions = conditions(&self.item.attrs);
         let unambiguous = self.unambiguous();
         let registration = self.registration();
-        let constant = format_ident!("__burla_{}", self.item.sig.ident.unraw());
+        let constant = Ident::new(&format!("__burla_function_{}", self.item.sig.ident.unraw()), Span::call_site());
+        // Only where it is needed: an `allow` is an error in a crate that forbids the lint.
+        let is_deprecated = self.item.attrs.iter().any(|attribute| attribute.path().is_ident("deprecated"));
+        let deprecated = is_deprecated.then(|| quote!(#[allow(deprecated)]));
         quote! {
             #function
 
             #(#conditions)*
-            #[allow(deprecated, dead_code, non_upper_case_globals, reason = "it registers the function, and has no use itself")]
+            #deprecated
             const #constant: () = {
                 #unambiguous
                 #registration
@@ -75,24 +78,24 @@ impl Expansion<'_> {
         let Self { burla, item, signature } = self;
         let (name, visibility) = (&item.sig.ident, &item.vis);
         let (parameters, returns) = (&signature.parameters, &signature.returns);
-        let is_outer =
-            |attribute: &&Attribute| ["doc", "cfg", "cfg_attr", "deprecated"].iter().any(|name| attribute.path().is_ident(name));
+        let is_outer = |attribute: &&Attribute| ["doc", "deprecated"].iter().any(|name| attribute.path().is_ident(name));
         let (outer, inner): (Vec<_>, Vec<_>) = item.attrs.iter().partition(is_outer);
         let mut function = (*item).clone();
         function.vis = syn::Visibility::Inherited;
         function.attrs = inner.into_iter().cloned().collect();
         keep_in_backtraces(&mut function.attrs);
-        let outer: Vec<_> = outer.into_iter().filter(|attribute| !attribute.path().is_ident("cfg_attr")).cloned().collect();
-        let conditional = conditions(&item.attrs).into_iter().filter(|attribute| attribute.path().is_ident("cfg_attr"));
+        let conditions = conditions(&item.attrs);
         let registration = self.registration();
+        // A name that the macro has made, so that no lint asks for capital letters.
+        let mut constant = name.clone();
+        constant.set_span(name.span().resolved_at(Span::call_site()));
         quote! {
             #(#outer)*
-            #(#conditional)*
-            #[allow(non_upper_case_globals, reason = "it stands for the function of this name")]
-            #visibility const #name: #burla::__private::Constant<fn(#(#parameters),*) -> #returns> = {
+            #(#conditions)*
+            #visibility const #constant: #burla::__private::Constant<fn(#(#parameters),*) -> #returns> = {
                 #function
                 #registration
-                #burla::__private::Constant::new(#name, &INFO)
+                #burla::__private::Constant::new(#name, &__BURLA_INFO)
             };
         }
     }
@@ -106,7 +109,6 @@ impl Expansion<'_> {
         }
         quote_spanned! {self.signature.returns_span=>
             {
-                #[allow(unused_imports, reason = "the type decides whether it applies")]
                 use #burla::__private::NoResult as _;
                 if #burla::__private::Returned::<#returns>::AMBIGUOUS {
                     ::core::panic!("the error type of this `Result` implements serde's traits, so the `Result` could itself be the output: write `#[burla::function(fallible)]` if an `Err` is a failure of the call")
@@ -125,21 +127,21 @@ impl Expansion<'_> {
         // A path holds nothing that JSON would escape.
         let rest = format!(r#"","signature":{},"doc":{},"source":{}}}{}"#, json(&signature), json(&doc), json(&source), '\n');
         quote! {
-            const PLACE: &::core::primitive::str =
+            const __BURLA_PLACE: &::core::primitive::str =
                 ::core::concat!(::core::file!(), ":", ::core::line!(), ":", ::core::column!());
 
-            static INFO: #burla::__private::FunctionInfo = #burla::__private::FunctionInfo {
+            static __BURLA_INFO: #burla::__private::FunctionInfo = #burla::__private::FunctionInfo {
                 name: #burla::__private::Cow::Borrowed(#path),
                 signature: #burla::__private::Cow::Borrowed(#signature),
                 doc: #burla::__private::Cow::Borrowed(#doc),
                 source: #burla::__private::Cow::Borrowed(#source),
-                place: #burla::__private::Cow::Borrowed(PLACE),
+                place: #burla::__private::Cow::Borrowed(__BURLA_PLACE),
             };
 
             #call
 
             #burla::__private::inventory::submit! {
-                #burla::__private::Registration::of(#name, &INFO, __burla_call)
+                #burla::__private::Registration::of(#name, &__BURLA_INFO, __burla_call)
             }
 
             #[cfg(target_family = "wasm")]
@@ -149,40 +151,49 @@ impl Expansion<'_> {
 
                 #[used]
                 #[unsafe(link_section = "burla:functions")]
-                static SECTION: [::core::primitive::u8; BEFORE.len() + PLACE.len() + AFTER.len()] =
-                    #burla::__private::line(BEFORE, PLACE, AFTER);
+                static SECTION: [::core::primitive::u8; BEFORE.len() + __BURLA_PLACE.len() + AFTER.len()] =
+                    #burla::__private::line(BEFORE, __BURLA_PLACE, AFTER);
             };
         }
     }
 
-    /// The function on bytes. Each error about a type is at that type, and there is one for each.
+    /// The function on bytes. Each error about a type is at that type, and there is one for each. The names are none that a user would
+    /// give, because the types of the parameters and the function itself are named among them.
     fn call(&self) -> TokenStream {
         let Self { burla, item, signature } = self;
         let name = &item.sig.ident;
-        let arguments: Vec<_> = (0..signature.parameters.len()).map(|position| format_ident!("argument_{position}")).collect();
+        let arguments: Vec<_> =
+            (0..signature.parameters.len()).map(|position| format_ident!("__burla_argument_{position}")).collect();
         let binding = match arguments.as_slice() {
             [one] => quote!(#one),
             several => quote!((#(#several),*)),
         };
-        let parameters = fn_pointer(signature);
+        let decode = format_ident!("decode_{}", signature.parameters.len());
+        let span = signature.parameters.first().map_or_else(Span::call_site, syn::spanned::Spanned::span);
+        let burla_there = respanned(burla, span);
+        let parameters = &signature.parameters;
+        let decode = quote_spanned!(span=> #burla_there::__private::#decode::<#(#parameters),*>);
         let span = signature.returns_span;
-        let check_error = quote_spanned!(span=> #burla::__private::check_error);
-        let encode = quote_spanned!(span=> #burla::__private::encode);
+        let burla_there = respanned(burla, span);
+        // rustc shows such errors at the argument.
+        let (returned, output) = (Ident::new("__burla_returned", span), Ident::new("__burla_output", span));
+        let check_error = quote_spanned!(span=> #burla_there::__private::check_error(#returned));
+        let encode = quote_spanned!(span=> #burla_there::__private::encode(&__BURLA_INFO, &#output));
         quote! {
             fn __burla_call(
-                input: &[::core::primitive::u8],
+                __burla_input: &[::core::primitive::u8],
             ) -> ::core::result::Result<#burla::__private::Vec<::core::primitive::u8>, #burla::__private::CallError> {
-                #[allow(unused_imports, reason = "the types decide which ones apply")]
                 use #burla::__private::{
-                    CausesOfDisplay, CausesOfDyn, CausesOfDynSendSync, CausesOfError, CausesOfNothing, NoResult,
+                    CausesOfDisplay as _, CausesOfDyn as _, CausesOfDynSendSync as _, CausesOfError as _, CausesOfNothing as _,
+                    NoResult as _,
                 };
-                let #binding = #burla::__private::decode::<#parameters>(&INFO, input)?;
-                let function = #name;
-                let returned = #burla::__private::Returned(function(#(#arguments),*)).into_result();
-                match #check_error(returned) {
-                    ::core::result::Result::Ok(output) => #encode(&INFO, &output),
-                    ::core::result::Result::Err(error) => ::core::result::Result::Err(
-                        #burla::__private::CallError::Failed((&&&&&#burla::__private::Probe(&error)).failure()),
+                let #binding = #decode(&__BURLA_INFO, __burla_input)?;
+                let __burla_function = #name;
+                let #returned = #burla::__private::Returned(__burla_function(#(#arguments),*)).into_result();
+                match #check_error {
+                    ::core::result::Result::Ok(#output) => #encode,
+                    ::core::result::Result::Err(__burla_error) => ::core::result::Result::Err(
+                        #burla::__private::CallError::Failed((&&&&&#burla::__private::Probe(&__burla_error)).failure()),
                     ),
                 }
             }
@@ -190,14 +201,13 @@ impl Expansion<'_> {
     }
 }
 
-/// `fn(A, B)`, which reaches from the first parameter's type to the last one's in error messages.
-fn fn_pointer(signature: &Signature) -> TokenStream {
-    let parameters = &signature.parameters;
-    let span = |ty: Option<&syn::Type>| ty.map_or_else(Span::call_site, syn::spanned::Spanned::span);
-    let keyword = syn::Token![fn](span(parameters.first()));
-    let mut list = Group::new(Delimiter::Parenthesis, quote!(#(#parameters),*));
-    list.set_span(span(parameters.last()));
-    quote!(#keyword #list)
+/// The same path for error messages at another place.
+fn respanned(path: &TokenStream, span: Span) -> TokenStream {
+    let at = |mut token: TokenTree| {
+        token.set_span(span);
+        token
+    };
+    path.clone().into_iter().map(at).collect()
 }
 
 /// Inlined, a function would be missing from backtraces.

@@ -1,64 +1,79 @@
-#[allow(non_camel_case_types, reason = "it stands for the function of this name")]
-#[derive(Clone, Copy)]
-pub(crate) struct parses;
-const _: () = {
-    #[inline(never)]
-    fn parses(text: String) -> Result<i64, Box<dyn std::error::Error>> {
-        Ok(text.parse()?)
-    }
-    impl ::burla::Function for parses {
-        type Input = String;
-        type Output = <Result<
-            i64,
-            Box<dyn std::error::Error>,
-        > as ::burla::__private::ResultOf>::Ok;
-        const NAME: &'static str = ::core::concat!(::core::module_path!(), "::parses");
-        const INFO: ::burla::__private::FunctionInfo = ::burla::__private::FunctionInfo {
-            name: ::burla::__private::Cow::Borrowed(Self::NAME),
-            signature: ::burla::__private::Cow::Borrowed(
-                "(text: String) -> Result<i64, Box<dyn std::error::Error>>",
-            ),
-            doc: ::burla::__private::Cow::Borrowed(""),
-            source: ::burla::__private::Cow::Borrowed("90fea904ccd7f301"),
-        };
-        fn apply(
-            argument_0: Self::Input,
-        ) -> ::core::result::Result<Self::Output, ::burla::__private::Failure> {
-            parses(argument_0)
-                .map_err(|error| {
-                    #[allow(
-                        unused_imports,
-                        reason = "the error's type decides which one applies"
-                    )]
-                    use ::burla::__private::{
-                        CausesOfDisplay, CausesOfDyn, CausesOfDynSendSync, CausesOfError,
-                    };
-                    (&&&&::burla::__private::Probe(&error)).failure()
-                })
+#[inline(never)]
+pub(crate) fn parses(text: String) -> Result<i64, Box<dyn std::error::Error>> {
+    Ok(text.parse()?)
+}
+#[allow(
+    deprecated,
+    dead_code,
+    non_upper_case_globals,
+    reason = "it registers the function, and has no use itself"
+)]
+const __burla_parses: () = {
+    {
+        #[allow(unused_imports, reason = "the type decides whether it applies")]
+        use ::burla::__private::NoResult as _;
+        if ::burla::__private::Returned::<
+            Result<i64, Box<dyn std::error::Error>>,
+        >::AMBIGUOUS {
+            ::core::panic!(
+                "the error type of this `Result` implements serde's traits, so the `Result` could itself be the output: write `#[burla::function(fallible)]` if an `Err` is a failure of the call"
+            )
         }
     }
-    impl ::core::ops::Deref for parses {
-        type Target = fn(String) -> Result<i64, Box<dyn std::error::Error>>;
-        fn deref(&self) -> &Self::Target {
-            const FUNCTION: fn(String) -> Result<i64, Box<dyn std::error::Error>> = parses;
-            &FUNCTION
-        }
-    }
-    #[cfg(target_family = "wasm")]
-    ::burla::__private::inventory::submit! {
-        ::burla::__private::Registration::of:: < parses > ()
-    }
-    #[cfg(target_family = "wasm")]
-    const LINE: &::core::primitive::str = ::core::concat!(
-        "{\"name\":\"", ::core::concat!(::core::module_path!(), "::parses"),
-        "\",\"signature\":\"(text: String) -> Result<i64, Box<dyn std::error::Error>>\",\"doc\":\"\",\"source\":\"90fea904ccd7f301\"}\n"
+    const PLACE: &::core::primitive::str = ::core::concat!(
+        ::core::file!(), ":", ::core::line!(), ":", ::core::column!()
     );
+    static INFO: ::burla::__private::FunctionInfo = ::burla::__private::FunctionInfo {
+        name: ::burla::__private::Cow::Borrowed(
+            ::core::concat!(::core::module_path!(), "::parses"),
+        ),
+        signature: ::burla::__private::Cow::Borrowed(
+            "(text: String) -> Result<i64, Box<dyn std::error::Error>>",
+        ),
+        doc: ::burla::__private::Cow::Borrowed(""),
+        source: ::burla::__private::Cow::Borrowed("90fea904ccd7f301"),
+        place: ::burla::__private::Cow::Borrowed(PLACE),
+    };
+    fn __burla_call(
+        input: &[::core::primitive::u8],
+    ) -> ::core::result::Result<
+        ::burla::__private::Vec<::core::primitive::u8>,
+        ::burla::__private::CallError,
+    > {
+        #[allow(unused_imports, reason = "the types decide which ones apply")]
+        use ::burla::__private::{
+            CausesOfDisplay, CausesOfDyn, CausesOfDynSendSync, CausesOfError,
+            CausesOfNothing, NoResult,
+        };
+        let argument_0 = ::burla::__private::decode::<fn(String)>(&INFO, input)?;
+        let function = parses;
+        let returned = ::burla::__private::Returned(function(argument_0)).into_result();
+        match ::burla::__private::check_error(returned) {
+            ::core::result::Result::Ok(output) => {
+                ::burla::__private::encode(&INFO, &output)
+            }
+            ::core::result::Result::Err(error) => {
+                ::core::result::Result::Err(
+                    ::burla::__private::CallError::Failed(
+                        (&&&&&::burla::__private::Probe(&error)).failure(),
+                    ),
+                )
+            }
+        }
+    }
+    ::burla::__private::inventory::submit! {
+        ::burla::__private::Registration::of(parses, & INFO, __burla_call)
+    }
     #[cfg(target_family = "wasm")]
-    #[used]
-    #[unsafe(link_section = "burla:functions")]
-    static SECTION: [::core::primitive::u8; LINE.len()] = {
-        let mut bytes = [0; LINE.len()];
-        bytes.copy_from_slice(LINE.as_bytes());
-        bytes
+    const _: () = {
+        const BEFORE: &::core::primitive::str = ::core::concat!(
+            "{\"name\":\"", ::core::concat!(::core::module_path!(), "::parses"),
+            "\",\"place\":\""
+        );
+        const AFTER: &::core::primitive::str = "\",\"signature\":\"(text: String) -> Result<i64, Box<dyn std::error::Error>>\",\"doc\":\"\",\"source\":\"90fea904ccd7f301\"}\n";
+        #[used]
+        #[unsafe(link_section = "burla:functions")]
+        static SECTION: [::core::primitive::u8; BEFORE.len() + PLACE.len()
+            + AFTER.len()] = ::burla::__private::line(BEFORE, PLACE, AFTER);
     };
 };

@@ -275,8 +275,26 @@ mod text_error {
         if number > check::MAX { Err(format!("{number} is too much")) } else { Ok(number) }
     }
 
+    #[derive(Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    pub struct Broken {
+        line: u64,
+    }
+
+    impl std::fmt::Display for Broken {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "line {} is broken", self.line)
+        }
+    }
+
+    #[burla::function(crate = ::burla, fallible)]
+    fn mends(line: u64) -> Result<u64, Broken> {
+        Err(Broken { line })
+    }
+
     pub fn main() {
         assert_eq!(check(3), Ok(3));
+        assert_eq!([1].map(*mends), [Err(Broken { line: 1 })]);
+        assert!(super::map(mends, [1]).iter().all(|line| line.is_power_of_two()));
         assert_eq!(check(11).unwrap_err(), "11 is too much");
         assert!(super::map(check, [1, 2]).iter().all(|number| number.is_power_of_two()));
     }
@@ -444,16 +462,23 @@ mod names {
     #[burla::function]
     fn nothing() {}
 
+    const INFO: usize = 2;
+
+    #[burla::function]
+    fn input(output: [u8; INFO], error: u8) -> Result<u8, std::fmt::Error> {
+        Ok(output[0] + error)
+    }
+
     pub fn main() {
         assert_eq!(r#loop(5), 120);
+        assert_eq!(input([1, 2], 3), Ok(4));
         nothing();
         assert!(super::map(r#loop, [1]).is_empty() && super::map(nothing, [()]).is_empty());
     }
 }
 
-/// 20. A documented library that forbids unsafe code and denies what it can.
-#[forbid(unsafe_code)]
-#[deny(missing_docs, dead_code, unreachable_pub, clippy::all)]
+/// 20. A documented library that forbids what it can.
+#[forbid(unsafe_code, missing_docs, dead_code, deprecated, unused, unreachable_pub, clippy::all)]
 #[allow(missing_debug_implementations)]
 pub mod library {
     /// A function that only calls on a grid use.
