@@ -151,7 +151,7 @@ mod tests {
             "core::option::unwrap_failed",
             "hello::my_function::inner",
             "hello::my_function",
-            "hello::__burla_my_function::__burla_call",
+            "hello::__burla_function_my_function::__burla_call",
             "burla_guest::registry::dispatch",
             "burla:function/handler@0.1.0#call",
         ];
