@@ -55,13 +55,15 @@ pub(crate) enum Command {
     Test(Box<Test>),
     /// Show what is in a component.
     Inspect(Inspect),
-    /// Run a function on every JSON value, or every line, of a file or of stdin, and print its outputs as lines of JSON.
+    /// Run a function on every JSON value, or every line, of a file or of stdin, and print its outputs as lines of
+    /// JSON.
     ///
-    /// Each JSON value of the inputs is one input: a value as the function's parameter is in JSON, an array of them where it has
-    /// several, `null` where it has none. White space stands between values, which may be one per line, several on a line, or each
-    /// laid out over several lines.
+    /// Each JSON value of the inputs is one input: a value as the function's parameter is in JSON, an array of them
+    /// where it has several, `null` where it has none. White space stands between values, which may be one per line,
+    /// several on a line, or each laid out over several lines.
     ///
-    /// Without --keep-going, the first failure by position ends it, after the outputs of the inputs before it have been printed.
+    /// Without --keep-going, the first failure by position ends it, after the outputs of the inputs before it have been
+    /// printed.
     Map(Box<Map>),
     /// Keep a grid on this machine, which programs find by themselves.
     Up(Up),
@@ -75,19 +77,20 @@ pub(crate) enum Command {
     Job(Job),
     /// Wait until a job is over.
     ///
-    /// The exit code says how the job ended: 0 when all its calls succeeded, 15 when some failed, 17 when it was not run to its
-    /// end, 130 when it was canceled, and 18 when it is not over in time. It works for any job that the grid knows.
+    /// The exit code says how the job ended: 0 when all its calls succeeded, 15 when some failed, 17 when it was not
+    /// run to its end, 130 when it was canceled, and 18 when it is not over in time. It works for any job that the grid
+    /// knows.
     Wait(Wait),
     /// Print what the calls of a detached job returned as lines of JSON, until it is over.
     ///
-    /// It prints one line for each call, in the order of the inputs. It works for jobs that were given to the grid with `map
-    /// --detach` or `.detach()`, as often as wanted, while the grid keeps their results. Without --keep-going, the first call that
-    /// failed ends it.
+    /// It prints one line for each call, in the order of the inputs. It works for jobs that were given to the grid with
+    /// `map --detach` or `.detach()`, as often as wanted, while the grid keeps their results. Without --keep-going, the
+    /// first call that failed ends it.
     Results(Results),
     /// Print what the calls of a detached job printed.
     ///
-    /// What calls wrote to their stdout goes to stdout, and what they wrote to their stderr goes to stderr. It works for jobs that
-    /// were given to the grid with `map --detach` or `.detach()`.
+    /// What calls wrote to their stdout goes to stdout, and what they wrote to their stderr goes to stderr. It works
+    /// for jobs that were given to the grid with `map --detach` or `.detach()`.
     Logs(Logs),
     /// Stop a job that runs on the grid.
     Cancel(Cancel),
@@ -108,7 +111,8 @@ pub(crate) struct Map {
     pub(crate) raw_input: bool,
     #[command(flatten)]
     pub(crate) output: MapOutput,
-    /// Have the grid keep the job, print its id, and end when the grid has all inputs: `results` prints what its calls return.
+    /// Have the grid keep the job, print its id, and end when the grid has all inputs: `results` prints what its calls
+    /// return.
     #[arg(long, conflicts_with_all = ["as_finished", "indexed", "raw_output", "usage"])]
     pub(crate) detach: bool,
     /// How often a call is run again that fails by itself: with an error, a panic or a trap.
@@ -138,8 +142,8 @@ pub(crate) struct Map {
     /// Instructions that one call may run, in wasmtime's units of fuel.
     #[arg(long, value_name = "UNITS")]
     pub(crate) fuel: Option<u64>,
-    /// The size that the files of each call may have: 1GB, 512MiB, or 2, which is 2 GiB. Default: 4, or less where a node gives
-    /// less.
+    /// The size that the files of each call may have: 1GB, 512MiB, or 2, which is 2 GiB. Default: 4, or less where a
+    /// node gives less.
     #[arg(long, value_name = "SIZE", value_parser = parse_gib)]
     pub(crate) disk: Option<f64>,
     /// What each call may reach over the network; may be given several times.
@@ -157,8 +161,8 @@ pub(crate) struct Map {
     /// Show progress on stderr, or do not. Default: on a terminal only.
     #[arg(long, value_name = "BOOL")]
     pub(crate) spinner: Option<bool>,
-    /// The address of the grid's scheduler. Default: BURLA_URL, else the grid that `cargo burla up` keeps on this machine, else one
-    /// of this machine for as long as this takes.
+    /// The address of the grid's scheduler. Default: BURLA_URL, else the grid that `cargo burla up` keeps on this
+    /// machine, else one of this machine for as long as this takes.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     #[command(flatten)]
@@ -179,11 +183,12 @@ impl Map {
 
 #[derive(Debug, Args)]
 pub(crate) struct MapOutput {
-    /// Print outputs as calls finish, and not in the order of the inputs. The first failure that is seen then ends it, whichever
-    /// input it is of.
+    /// Print outputs as calls finish, and not in the order of the inputs. The first failure that is seen then ends it,
+    /// whichever input it is of.
     #[arg(long)]
     pub(crate) as_finished: bool,
-    /// Print each output as an object with the number of the line of its input: {"line":1,"output":…} or {"line":1,"error":…}.
+    /// Print each output as an object with the number of the line of its input: {"line":1,"output":…} or
+    /// {"line":1,"error":…}.
     #[arg(long)]
     indexed: bool,
     /// Print outputs that are texts without quotes, and others as JSON.
@@ -209,7 +214,8 @@ pub(crate) struct ResultsOutput {
     /// Print outputs as calls finish, and not in the order of the inputs. The first failure that is seen then ends it.
     #[arg(long)]
     as_finished: bool,
-    /// Print each output as an object with the position of its input, from 0: {"index":0,"output":…} or {"index":0,"error":…}.
+    /// Print each output as an object with the position of its input, from 0: {"index":0,"output":…} or
+    /// {"index":0,"error":…}.
     #[arg(long)]
     indexed: bool,
     /// Print outputs that are texts without quotes, and others as JSON.
@@ -289,8 +295,8 @@ pub(crate) struct Jobs {
     /// List jobs that have this in their names.
     #[arg(long, value_name = "TEXT")]
     pub(crate) name: Option<String>,
-    /// List jobs in these states, separated by commas: open, finished, canceled, failed, stopped, abandoned. Any but open also lists
-    /// jobs that have ended.
+    /// List jobs in these states, separated by commas: open, finished, canceled, failed, stopped, abandoned. Any but
+    /// open also lists jobs that have ended.
     #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = parse_state)]
     pub(crate) state: Vec<JobState>,
     #[command(flatten)]
@@ -359,7 +365,8 @@ pub(crate) struct Logs {
 
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
-    /// The job's id, or any part of it that no other job has, such as the last eight digits that `cargo burla jobs` shows.
+    /// The job's id, or any part of it that no other job has, such as the last eight digits that `cargo burla jobs`
+    /// shows.
     #[arg(value_name = "JOB", value_parser = parse_job, required_unless_present = "all", conflicts_with = "all")]
     pub(crate) job: Option<String>,
     /// Stop every job that is open, without asking.
@@ -371,7 +378,8 @@ pub(crate) struct Cancel {
 
 #[derive(Debug, Args)]
 pub(crate) struct WhichJob {
-    /// The job's id, or any part of it that no other job has, such as the last eight digits that `cargo burla jobs` shows.
+    /// The job's id, or any part of it that no other job has, such as the last eight digits that `cargo burla jobs`
+    /// shows.
     #[arg(value_name = "JOB", value_parser = parse_job)]
     pub(crate) id: String,
 }
@@ -383,8 +391,8 @@ pub(crate) struct WhichGrid {
     pub(crate) url: Option<String>,
 }
 
-/// The fewest digits of an id that can stand for it. Ids begin with the time, so jobs of one hour have more than this in common;
-/// their last digits are random.
+/// The fewest digits of an id that can stand for it. Ids begin with the time, so jobs of one hour have more than this
+/// in common; their last digits are random.
 const JOB_DIGITS_MIN: usize = 4;
 
 fn parse_job(text: &str) -> Result<String, String> {

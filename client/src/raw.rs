@@ -11,7 +11,6 @@ pub use crate::options::Options;
 pub use crate::raw_calls::RawCalls;
 
 use crate::component::Component;
-use crate::raw_calls::check_size;
 use crate::{Grid, JobId, Result, submission};
 
 /// Starts a job of the function `name` of the component in a file, on encoded inputs.
@@ -42,13 +41,4 @@ where
 /// How the calls of a detached job ended, as the grid keeps that, until the job has ended.
 pub fn outcomes(grid: &Grid, job: JobId, spinner: Option<bool>) -> RawOutcomes {
     RawOutcomes::start(grid, job, spinner)
-}
-
-/// Refuses an encoded input that is larger than inputs may be.
-///
-/// # Errors
-///
-/// [`Error::InputTooLarge`](crate::Error::InputTooLarge).
-pub fn check_input(index: u64, input: &Bytes) -> Result<()> {
-    check_size(index, input.len())
 }

@@ -10,7 +10,7 @@ use burla_types::codec;
 use json::{error_object, from_json, output_object, to_json};
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The most that an input grows by on its way from JSON: `-0` is a float, which takes nine bytes.
 const GROWTH_MAX: usize = 5;
@@ -62,7 +62,7 @@ fn output(output: &[u8]) {
 
 fn failure(message: &str) {
     for usage in [None, Some(&Value::from("some"))] {
-        let object = error_object(("line", 7), "failed", message, &[message.to_owned()], usage);
+        let object = error_object(("line", 7), json!({ "message": message, "causes": [message] }), usage);
         assert!(object.iter().all(|byte| *byte >= b' '), "a control character");
         let object = parse(&object).expect("it is not nested deeply");
         assert_eq!(object["line"], 7);

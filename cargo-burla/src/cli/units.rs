@@ -6,7 +6,8 @@ use std::time::Duration;
 /// Bytes of a GiB, the unit of sizes without one.
 const GIB: f64 = (1u64 << 30) as f64;
 
-/// Units of sizes in bytes, in small letters: powers of 1000 end in `b`, powers of 1024 in `ib`, which may be left out as `i`.
+/// Units of sizes in bytes, in small letters: powers of 1000 end in `b`, powers of 1024 in `ib`, which may be left out
+/// as `i`.
 const SIZES: &[(&str, f64)] = &[
     ("b", 1.0),
     ("kb", 1e3),

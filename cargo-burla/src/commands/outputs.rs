@@ -1,7 +1,7 @@
 //! What calls returned, on its way to stdout as lines of JSON: for `map`, and for `results`.
 //!
-//! It prints in the order of the inputs or as calls end, as objects or bare, to the first failure or past it. It does not know
-//! where calls come from, or what their inputs were.
+//! It prints in the order of the inputs or as calls end, as objects or bare, to the first failure or past it. It does
+//! not know where calls come from, or what their inputs were.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -111,7 +111,7 @@ impl Outputs {
     /// Takes an input that has no call, and why. It is reported, or ends the printing.
     pub(super) fn take_bad(&mut self, input: Input, position: u64, reason: &str, error: CommandError) {
         if !self.is_behind_failure(position) {
-            let object = error_object(input.key(), "bad_line", reason, &[], None);
+            let object = error_object(input.key(), plain_error("bad_line", reason), None);
             self.fail(position, object, error, false);
         }
     }
@@ -128,8 +128,8 @@ impl Outputs {
         self.failure.is_some()
     }
 
-    /// The failure that ends the printing, once its turn has come or no more calls run. In the order of the inputs it is the
-    /// first by position, whichever was seen first: a call before it that still runs may fail yet.
+    /// The failure that ends the printing, once its turn has come or no more calls run. In the order of the inputs it
+    /// is the first by position, whichever was seen first: a call before it that still runs may fail yet.
     pub(super) fn first_failure(&mut self, is_end: bool) -> Option<CommandError> {
         let Failure { position, is_now, .. } = self.failure.as_ref()?;
         let is_its_turn = if self.options.as_finished { *is_now || self.settled >= *position } else { self.next == *position };
@@ -190,13 +190,13 @@ impl Outputs {
                 Ok(text) if self.options.raw => Ok(raw(text)),
                 Ok(text) => Ok(text),
                 Err(reason) => {
-                    let object = error_object(input.key(), "not_json", &reason, &[], usage);
+                    let object = error_object(input.key(), plain_error("not_json", &reason), usage);
                     let (counted_in, number) = input.key();
                     Err((object, CommandError::Output { counted_in, number, reason }))
                 }
             },
             Err(call) => {
-                let object = failure_object(input, &call, usage);
+                let object = error_object(input.key(), call_error(&call), usage);
                 Err((object, CommandError::CallFailed { input, call: Box::new(call) }))
             }
         }
@@ -261,8 +261,8 @@ fn raw(text: Vec<u8>) -> Vec<u8> {
     serde_json::from_slice::<String>(&text).map_or(text, String::into_bytes)
 }
 
-/// An object of `--indexed` for a call that failed.
-fn failure_object(input: Input, call: &FailedCall, usage: Option<&Value>) -> Vec<u8> {
+/// The error of a call that failed, for an object of `--indexed`.
+fn call_error(call: &FailedCall) -> Value {
     let mut error = json!({ "kind": call.kind(), "message": call.message, "causes": call.causes });
     if let Some(location) = &call.location {
         error["location"] = location.clone().into();
@@ -270,12 +270,12 @@ fn failure_object(input: Input, call: &FailedCall, usage: Option<&Value>) -> Vec
     if !call.backtrace.is_empty() {
         error["backtrace"] = call.backtrace.clone().into();
     }
-    let (key, number) = input.key();
-    let mut object = json!({ key: number, "error": error });
-    if let Some(usage) = usage {
-        object["usage"] = usage.clone();
-    }
-    object.to_string().into_bytes()
+    error
+}
+
+/// The error of an input without a call, or of an output that cannot be printed.
+fn plain_error(kind: &str, message: &str) -> Value {
+    json!({ "kind": kind, "message": message, "causes": [] })
 }
 
 fn usage_json(usage: &Usage) -> Value {

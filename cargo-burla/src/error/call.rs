@@ -1,4 +1,5 @@
-//! A call that failed, as `map` and `results` tell of it: known by its input, in which people count, and not by its index in the job.
+//! A call that failed, as `map` and `results` tell of it: known by its input, in which people count, and not by its
+//! index in the job.
 
 use std::fmt;
 

@@ -52,7 +52,8 @@ struct Checked<'a> {
 }
 
 impl Checked<'_> {
-    /// Ends the inputs. The client learns that its user wants no more, and cancels what it has submitted; why is told here.
+    /// Ends the inputs. The client learns that its user wants no more, and cancels what it has submitted; why is told
+    /// here.
     fn refuse(&self, error: CommandError) -> Poll<Option<burla::Result<Bytes>>> {
         *self.refused.borrow_mut() = Some(error);
         Poll::Ready(Some(Err(burla::Error::JobCanceled { by: CanceledBy::CtrlC, calls_ended: 0 })))

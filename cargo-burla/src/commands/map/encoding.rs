@@ -24,8 +24,8 @@ impl Encoding {
     }
 }
 
-/// Judges a text by its beginning. Without a byte order mark, the zeros of JSON tell: it begins with two characters of ASCII, or
-/// has only one, and none of them is a zero. Other text may have zeros.
+/// Judges a text by its beginning. Without a byte order mark, the zeros of JSON tell: it begins with two characters of
+/// ASCII, or has only one, and none of them is a zero. Other text may have zeros.
 pub(super) fn encoding(beginning: &[u8], is_json: bool, is_last: bool) -> Encoding {
     let is_short = beginning.len() < MARK_BYTES_MAX && !is_last;
     match *beginning {

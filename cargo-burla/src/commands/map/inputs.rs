@@ -1,4 +1,5 @@
-//! The inputs that were read, as the stream that the client takes them from, and what is known of each until its call has ended.
+//! The inputs that were read, as the stream that the client takes them from, and what is known of each until its call
+//! has ended.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -16,8 +16,8 @@ use crate::cli::Map;
 use crate::commands::outputs::{Outputs, Source};
 use crate::error::{CommandError, Input};
 
-/// Bytes of outputs that may wait for an earlier one, as far as those that have come tell how large the next ones are. Inputs
-/// that are further ahead are not taken.
+/// Bytes of outputs that may wait for an earlier one, as far as those that have come tell how large the next ones are.
+/// Inputs that are further ahead are not taken.
 const WAITING_BYTES_MAX: u64 = 64 << 20;
 
 /// Inputs that may be ahead of the earliest whose output is not there, however small outputs are.

@@ -22,7 +22,8 @@ const READ_BYTES: usize = 64 << 10;
 /// Batches that wait while the next is read: one, so that reading and sending overlap.
 const BATCHES_MAX: usize = 1;
 
-/// The most bytes of one input's text: the largest input, in a notation that takes more room than the one it travels in.
+/// The most bytes of one input's text: the largest input, in a notation that takes more room than the one it travels
+/// in.
 const TEXT_BYTES_MAX: usize = 4 * LIMIT_PAYLOAD_BYTES_MAX;
 
 /// Why the inputs end before their end.

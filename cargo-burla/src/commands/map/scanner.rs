@@ -1,7 +1,7 @@
 //! Finds where a JSON value ends, in one pass over its bytes and over any borders of chunks.
 //!
-//! It knows containers, strings and escapes, and sees at once where a value cannot go on, so that a broken value does not swallow
-//! those behind it. It does not check numbers and words: the parser does, once the whole value is there.
+//! It knows containers, strings and escapes, and sees at once where a value cannot go on, so that a broken value does
+//! not swallow those behind it. It does not check numbers and words: the parser does, once the whole value is there.
 
 /// What the scanner found in a chunk. Positions count from the chunk's first byte.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -10,8 +10,9 @@ use super::unread::{Place, Unread};
 /// Turns the text of one JSON value into an input, or says why it is none.
 pub(super) type Encode<T> = fn(&[u8]) -> Result<T, String>;
 
-/// How often values that begin on different lines may be found broken at one and the same byte. After a broken value, the lines
-/// inside it are tried again; without a bound, a file of nothing but `[` would be read once for each of its lines.
+/// How often values that begin on different lines may be found broken at one and the same byte. After a broken value,
+/// the lines inside it are tried again; without a bound, a file of nothing but `[` would be read once for each of its
+/// lines.
 const RETRIES_MAX: u32 = 32;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -67,7 +68,8 @@ enum State {
     Inside(Scanner, usize),
     /// Behind something bad: the rest of its line is left out.
     SkippingLine,
-    /// Behind a broken value that began on an earlier line: lines are left out up to the next that looks like a beginning.
+    /// Behind a broken value that began on an earlier line: lines are left out up to the next that looks like a
+    /// beginning.
     Resuming(u64, String),
     /// Something bad was the end.
     Over,
@@ -149,8 +151,9 @@ impl<T> Values<T> {
         format!("{what} {}", place.seen_from(self.unread.line()))
     }
 
-    /// A value cannot go on with this byte: where it began on this line, goes on with the next. Else some of the lines that were
-    /// taken for its own may be inputs: one that is not indented and does not begin with a bracket that closes looks like it.
+    /// A value cannot go on with this byte: where it began on this line, goes on with the next. Else some of the lines
+    /// that were taken for its own may be inputs: one that is not indented and does not begin with a bracket that
+    /// closes looks like it.
     fn broken(&mut self, at: usize, why: &str) -> Option<Piece<T>> {
         let begins = self.unread.line();
         let is_last = at == self.unread.rest().len();
@@ -327,8 +330,8 @@ impl<T> Split<T> for Lines<T> {
     }
 }
 
-/// A line that begins with this byte looks like the beginning of a value, and not like the inside of one that is laid out over
-/// several lines.
+/// A line that begins with this byte looks like the beginning of a value, and not like the inside of one that is laid
+/// out over several lines.
 fn begins_value(byte: u8) -> bool {
     !is_blank(byte) && !matches!(byte, b']' | b'}' | b',' | b':')
 }

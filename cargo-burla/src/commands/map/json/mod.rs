@@ -21,15 +21,8 @@ pub(crate) fn output_object((key, number): (&str, u64), output: &[u8], usage: Op
     [format!("{{\"{key}\":{number},\"output\":").as_bytes(), output, usage.as_bytes(), b"}"].concat()
 }
 
-/// The same for a call that failed.
-pub(crate) fn error_object(
-    (key, number): (&str, u64),
-    kind: &str,
-    message: &str,
-    causes: &[String],
-    usage: Option<&Value>,
-) -> Vec<u8> {
-    let error = json!({ "kind": kind, "message": message, "causes": causes });
+/// The same with an error, which has at least a `kind`, a `message` and `causes`.
+pub(crate) fn error_object((key, number): (&str, u64), error: Value, usage: Option<&Value>) -> Vec<u8> {
     let mut object = json!({ key: number, "error": error });
     if let Some(usage) = usage {
         object["usage"] = usage.clone();
