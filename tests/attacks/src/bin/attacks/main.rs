@@ -1,11 +1,6 @@
 //! The attacks that a function can make, one each: `attacks::NAME::attack`. They are one program, so that they are one link and
 //! one component.
 
-#![cfg_attr(
-    not(target_family = "wasm"),
-    expect(dead_code, reason = "they are functions of a component, and compiled for this machine only to be checked")
-)]
-
 mod abort;
 mod deep_recursion;
 mod descriptor_hoarder;
