@@ -23,13 +23,13 @@ pub struct Folder {
 
 /// Why there is no folder.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot keep files in {wanted} ({reason}), nor in {fallback}: {source}; set {remedy}")]
+#[error("cannot keep files in {wanted} ({reason}), nor in {fallback} ({fault}): set {remedy}")]
 pub struct NoFolder {
     wanted: String,
     reason: String,
     fallback: PathBuf,
     remedy: String,
-    source: io::Error,
+    fault: String,
 }
 
 /// The folder of this name, such as `burla/node`, in the user's cache directory. `remedy` is what to set for another.
@@ -68,7 +68,10 @@ fn choose(wanted: Option<PathBuf>, temp_dir: &Path, name: &str, remedy: &str) ->
             );
             Ok(Folder { path, warning: Some(warning) })
         }
-        Err(source) => Err(NoFolder { wanted, reason, fallback: path, remedy: remedy.to_owned(), source }),
+        Err(fault) => {
+            let (remedy, fault) = (remedy.to_owned(), fault.to_string());
+            Err(NoFolder { wanted, reason, fallback: path, remedy, fault })
+        }
     }
 }
 
@@ -136,7 +139,7 @@ mod tests {
         std::fs::create_dir(&own).unwrap();
         std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o777)).unwrap();
         let error = choose(None, temp.path(), "cache", "HOME").unwrap_err().to_string();
-        assert!(error.contains("others have access to it") && error.ends_with("set HOME"), "{error}");
+        assert!(error.contains("others have access to it") && error.ends_with(": set HOME"), "{error}");
         std::fs::remove_dir(&own).unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         symlink(elsewhere.path(), &own).unwrap();

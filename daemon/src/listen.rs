@@ -24,7 +24,7 @@ pub struct MalformedAddress {
 
 /// A name that leads nowhere.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot look up `{host}` of `{address}`, where it is to listen: {source}")]
+#[error("cannot look up `{host}` of `{address}`, where it is to listen")]
 pub struct LookupError {
     address: String,
     host: String,
@@ -97,7 +97,7 @@ impl ListenAddress {
 
 /// Looks up an address that settings may have; one that leads nowhere is a problem of theirs.
 pub fn look_up(address: Option<ListenAddress>, problems: &mut Vec<String>) -> Option<Listen> {
-    address?.look_up().map_err(|error| problems.push(error.to_string())).ok()
+    address?.look_up().map_err(|error| problems.push(format!("{:#}", anyhow::Error::from(error)))).ok()
 }
 
 /// Where to listen: on the first of the addresses that this machine has.
