@@ -1,8 +1,6 @@
 //! Which grid a job runs on.
 
-#[cfg(not(target_family = "wasm"))]
-use crate::Error;
-use crate::Result;
+use crate::{Error, JobInfo, NodeInfo, Result};
 
 /// A grid, by the address of its scheduler.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +27,6 @@ impl Grid {
     /// # Errors
     ///
     /// [`Error::NoGrid`](crate::Error::NoGrid) where there is neither.
-    #[cfg(not(target_family = "wasm"))]
     pub fn default_grid() -> Result<Self> {
         find(None).map(|url| Self { url })
     }
@@ -38,6 +35,24 @@ impl Grid {
     pub fn url(&self) -> &str {
         &self.url
     }
+}
+
+/// The open jobs of the grid that a job would run on that names none. Blocks.
+///
+/// # Errors
+///
+/// [`Error::NoGrid`](crate::Error::NoGrid) where no grid is configured; others as [`Grid::jobs`].
+pub fn jobs() -> Result<Vec<JobInfo>> {
+    Grid::default_grid()?.jobs()
+}
+
+/// The nodes of the grid that a job would run on that names none. Blocks.
+///
+/// # Errors
+///
+/// [`Error::NoGrid`](crate::Error::NoGrid) where no grid is configured; others as [`Grid::nodes`].
+pub fn nodes() -> Result<Vec<NodeInfo>> {
+    Grid::default_grid()?.nodes()
 }
 
 /// The environment variable that names the grid's scheduler where the program does not.
@@ -54,6 +69,12 @@ pub(crate) fn find(given: Option<&Grid>) -> Result<String> {
         Ok(url) if !url.is_empty() => check(&url).map(|()| url),
         _ => crate::local_grid::find().ok_or(Error::NoGrid),
     }
+}
+
+/// A component has no grid.
+#[cfg(target_family = "wasm")]
+fn find(_: Option<&Grid>) -> Result<String> {
+    Err(Error::InsideFunction)
 }
 
 #[cfg(not(target_family = "wasm"))]

@@ -81,7 +81,11 @@ mod namesakes;
 mod opening;
 mod options;
 mod outputs;
+mod node_info;
 #[cfg(not(target_family = "wasm"))]
+mod overview;
+#[cfg(target_family = "wasm")]
+#[path = "overview_in_component.rs"]
 mod overview;
 #[cfg(not(target_family = "wasm"))]
 mod patience;
@@ -110,12 +114,11 @@ pub use burla_guest::{Function, IntoFunction, NotMarked, Value, function};
 
 pub use burla_types::{Backtrace, JobId, Limit, Location, NodeId, OutputStream, ParseIdError, Usage};
 pub use error::{CallError, CallErrorKind, CanceledBy, Error, Result};
-pub use grid::Grid;
+pub use grid::{Grid, jobs, nodes};
 pub use handle::{JobHandle, OutcomeStream, Outcomes, job};
 pub use inputs::{FromStream, Inputs, IntoInputs, ThreadInputs, from_stream, from_thread};
 pub use job_info::{JobInfo, JobOptions, JobState};
 pub use map::{MapFuture, RemoteParallelMap, remote_parallel_map};
+pub use node_info::NodeInfo;
 pub use outputs::{CallEnd, CallStream, DetailedCallStream, DetailedGenerator, Generator, IndexedCallStream, IndexedGenerator};
-#[cfg(not(target_family = "wasm"))]
-pub use overview::{NodeInfo, jobs, nodes};
 pub use stdout::{Callback, Stdout};

@@ -4,40 +4,11 @@ use std::time::Duration;
 
 use burla_proto::convert::{self, InvalidMessage};
 use burla_proto::v1::{self, list_nodes_response};
-use burla_types::{GridError, JobId, NodeId, Peer, Resources, Usage};
-use serde::Serialize;
+use burla_types::{GridError, JobId, Peer, Resources, Usage};
 
 use crate::block_on::block_on;
 use crate::connection::{self, Connection};
-use crate::job_info::as_text;
-use crate::{Error, Grid, JobInfo, JobOptions, JobState, Result};
-
-/// A node of a grid at a moment.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct NodeInfo {
-    /// Its id: one for as long as it is connected.
-    #[serde(serialize_with = "as_text")]
-    pub id: NodeId,
-    /// Its name.
-    pub name: String,
-    /// Its version of Burla.
-    pub version: String,
-    /// CPUs that calls may have together.
-    pub cpus: f64,
-    /// Of those, the ones that jobs have.
-    pub cpus_taken: f64,
-    /// Bytes of memory that calls may have together.
-    pub memory_bytes: u64,
-    /// Of those, the ones that jobs have reserved.
-    pub memory_bytes_taken: u64,
-    /// Calls that run there.
-    pub running: u64,
-    /// It takes no more calls, and goes when those it has have ended.
-    pub leaving: bool,
-    /// Seconds since it joined.
-    pub joined_seconds_ago: f64,
-}
+use crate::{Error, Grid, JobInfo, JobOptions, JobState, NodeInfo, Result};
 
 impl Grid {
     /// The nodes of the grid. Blocks.
@@ -123,24 +94,6 @@ impl Grid {
             ask(&mut connection).await
         })
     }
-}
-
-/// The open jobs of the grid that a job would run on that names none. Blocks.
-///
-/// # Errors
-///
-/// [`Error::NoGrid`](crate::Error::NoGrid) where no grid is configured; others as [`Grid::jobs`].
-pub fn jobs() -> Result<Vec<JobInfo>> {
-    Grid::default_grid()?.jobs()
-}
-
-/// The nodes of the grid that a job would run on that names none. Blocks.
-///
-/// # Errors
-///
-/// [`Error::NoGrid`](crate::Error::NoGrid) where no grid is configured; others as [`Grid::nodes`].
-pub fn nodes() -> Result<Vec<NodeInfo>> {
-    Grid::default_grid()?.nodes()
 }
 
 async fn ask_about(connection: &mut Connection, job: JobId) -> Result<JobInfo> {
