@@ -249,7 +249,7 @@ mod tests {
     fn a_flag_wins_over_the_file() {
         let from_file = || file("listen = '127.0.0.1:1'\ninsecure = true\ndrain-seconds = 1.5");
         let both = flags(&["--listen", "127.0.0.1:2", "--insecure=false"]).or(from_file());
-        assert_eq!((both.listen, both.insecure), (Some("127.0.0.1:2".parse().unwrap()), Some(false)));
+        assert_eq!((both.listen.clone(), both.insecure), (Some("127.0.0.1:2".parse().unwrap()), Some(false)));
         assert_eq!(both.settle().unwrap().drain_time, Duration::from_millis(1500));
         assert!(from_file().settle().is_ok());
     }
