@@ -48,7 +48,7 @@ pub(crate) enum Command {
     /// Make a new project that runs.
     New(New),
     /// Package the functions of a package into a component.
-    Build(Build),
+    Build(Box<Build>),
     /// Package the functions, build the program, and run it on a grid.
     Run(Box<Run>),
     /// Package the functions, and run `cargo test` on a grid.

@@ -33,7 +33,7 @@ enum State<F: Function, I> {
         inputs: I,
         options: Box<Options>,
     },
-    Running(RawCalls<Encoded<F, I>>),
+    Running(Box<RawCalls<Encoded<F, I>>>),
     Failed,
 }
 
@@ -91,7 +91,7 @@ where
         if is_patient {
             calls.be_patient();
         }
-        self.state = State::Running(calls);
+        self.state = State::Running(Box::new(calls));
         Ok(())
     }
 

@@ -331,8 +331,8 @@ impl Events<'_> {
 }
 
 fn node_lost_text(v1::NodeLost { name, calls }: &v1::NodeLost) -> String {
-    let calls = if *calls == 1 { "1 call that it had runs".to_owned() } else { format!("{calls} calls that it had run") };
-    format!("node {} was lost; {calls} again", progress::shown_reason(name))
+    let calls = if *calls == 1 { "1 call runs".to_owned() } else { format!("{calls} calls run") };
+    format!("node {} was lost; its {calls} again", progress::shown_reason(name))
 }
 
 /// How many call events the client has, as far as the scheduler that it speaks with counts them.

@@ -77,11 +77,11 @@ pub mod local_grid;
 mod map;
 #[cfg(not(target_family = "wasm"))]
 mod namesakes;
+mod node_info;
 #[cfg(not(target_family = "wasm"))]
 mod opening;
 mod options;
 mod outputs;
-mod node_info;
 #[cfg(not(target_family = "wasm"))]
 mod overview;
 #[cfg(target_family = "wasm")]

@@ -36,8 +36,6 @@ fn same_place(packaged: &str, ours: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     fn function(name: &'static str, signature: &'static str, source: &'static str, place: &'static str) -> FunctionInfo {

@@ -659,7 +659,7 @@ impl Grid {
         match self.nodeless_since {
             Some(since) => {
                 let time = rounded(self.now.0.saturating_sub(since.0));
-                format!("no node is connected{time}; the job goes on when one comes back, or {REMEDY}")
+                format!("no node is connected{time}; the job goes on when one comes back, or when you {REMEDY}")
             }
             // Under a scheduler that was there before.
             None if job.was_placed => format!("no node is connected since the scheduler started; {REMEDY}"),

@@ -145,8 +145,8 @@ fn no_grid_and_a_wrong_address_say_what_to_do() {
 mod edited {
     use std::borrow::Cow;
 
-    use burla::NotMarked;
     use burla::__private::FunctionInfo;
+    use burla::NotMarked;
 
     macro_rules! edited {
         ($name:ident, $type:ty, $path:literal, $signature:literal, $source:literal) => {

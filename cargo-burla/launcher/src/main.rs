@@ -105,8 +105,6 @@ fn has_finished(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     fn shown(cargo: &str) -> String {

@@ -32,8 +32,6 @@ fn is_installed(rustc: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use std::cell::RefCell;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;

@@ -277,8 +277,6 @@ impl Test {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use clap::Parser;
 
     use super::*;

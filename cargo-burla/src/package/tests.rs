@@ -1,7 +1,5 @@
 //! Against real cargo, with packages that have no dependencies and take a moment to compile.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::fs;
 
 use super::*;

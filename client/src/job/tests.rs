@@ -600,6 +600,6 @@ fn is_lost_after_a_while(first: Vec<Step>) {
 #[test]
 fn a_node_that_was_lost_is_told_with_what_that_costs() {
     let text = |name: &str, calls| node_lost_text(&v1::NodeLost { name: name.to_owned(), calls });
-    assert_eq!(text("node-1", 1), "node node-1 was lost; 1 call that it had runs again");
-    assert_eq!(text("a\nb", 7), "node a b was lost; 7 calls that it had run again");
+    assert_eq!(text("node-1", 1), "node node-1 was lost; its 1 call runs again");
+    assert_eq!(text("a\nb", 7), "node a b was lost; its 7 calls run again");
 }

@@ -9,8 +9,8 @@ use burla_proto::WireSize;
 use burla_proto::convert::{CallReport, Work};
 use burla_scheduler::grid::Grid;
 use burla_scheduler::grid::event::{
-    Action, Before, CallNews, CallsReturned, ClientUpdate, Event, JobSpec, NodeCommand, NodeSpec, ReturnReason, RetryPauses, TICK,
-    Timestamp,
+    Action, Before, CallNews, CallsReturned, ClientUpdate, Event, JobSpec, NodeCommand, NodeSpec, RetryPauses, ReturnReason,
+    TICK, Timestamp,
 };
 use burla_types::{Attempt, Digest, JobId, Limits, NodeId, Outcome, Resources, Usage};
 use bytes::Bytes;

@@ -2,15 +2,8 @@
 fn reads(path: std::path::PathBuf) -> std::io::Result<Vec<u8>> {
     std::fs::read(path)
 }
-#[allow(
-    deprecated,
-    dead_code,
-    non_upper_case_globals,
-    reason = "it registers the function, and has no use itself"
-)]
-const __burla_reads: () = {
+const __burla_function_reads: () = {
     {
-        #[allow(unused_imports, reason = "the type decides whether it applies")]
         use ::burla::__private::NoResult as _;
         if ::burla::__private::Returned::<std::io::Result<Vec<u8>>>::AMBIGUOUS {
             ::core::panic!(
@@ -18,10 +11,10 @@ const __burla_reads: () = {
             )
         }
     }
-    const PLACE: &::core::primitive::str = ::core::concat!(
+    const __BURLA_PLACE: &::core::primitive::str = ::core::concat!(
         ::core::file!(), ":", ::core::line!(), ":", ::core::column!()
     );
-    static INFO: ::burla::__private::FunctionInfo = ::burla::__private::FunctionInfo {
+    static __BURLA_INFO: ::burla::__private::FunctionInfo = ::burla::__private::FunctionInfo {
         name: ::burla::__private::Cow::Borrowed(
             ::core::concat!(::core::module_path!(), "::reads"),
         ),
@@ -30,39 +23,41 @@ const __burla_reads: () = {
         ),
         doc: ::burla::__private::Cow::Borrowed(""),
         source: ::burla::__private::Cow::Borrowed("5005f0be3a630932"),
-        place: ::burla::__private::Cow::Borrowed(PLACE),
+        place: ::burla::__private::Cow::Borrowed(__BURLA_PLACE),
     };
     fn __burla_call(
-        input: &[::core::primitive::u8],
+        __burla_input: &[::core::primitive::u8],
     ) -> ::core::result::Result<
         ::burla::__private::Vec<::core::primitive::u8>,
         ::burla::__private::CallError,
     > {
-        #[allow(unused_imports, reason = "the types decide which ones apply")]
         use ::burla::__private::{
-            CausesOfDisplay, CausesOfDyn, CausesOfDynSendSync, CausesOfError,
-            CausesOfNothing, NoResult,
+            CausesOfDisplay as _, CausesOfDyn as _, CausesOfDynSendSync as _,
+            CausesOfError as _, CausesOfNothing as _, NoResult as _,
         };
-        let argument_0 = ::burla::__private::decode::<
-            fn(std::path::PathBuf),
-        >(&INFO, input)?;
-        let function = reads;
-        let returned = ::burla::__private::Returned(function(argument_0)).into_result();
-        match ::burla::__private::check_error(returned) {
-            ::core::result::Result::Ok(output) => {
-                ::burla::__private::encode(&INFO, &output)
+        let __burla_argument_0 = ::burla::__private::decode_1::<
+            std::path::PathBuf,
+        >(&__BURLA_INFO, __burla_input)?;
+        let __burla_function = reads;
+        let __burla_returned = ::burla::__private::Returned(
+                __burla_function(__burla_argument_0),
+            )
+            .into_result();
+        match ::burla::__private::check_error(__burla_returned) {
+            ::core::result::Result::Ok(__burla_output) => {
+                ::burla::__private::encode(&__BURLA_INFO, &__burla_output)
             }
-            ::core::result::Result::Err(error) => {
+            ::core::result::Result::Err(__burla_error) => {
                 ::core::result::Result::Err(
                     ::burla::__private::CallError::Failed(
-                        (&&&&&::burla::__private::Probe(&error)).failure(),
+                        (&&&&&::burla::__private::Probe(&__burla_error)).failure(),
                     ),
                 )
             }
         }
     }
     ::burla::__private::inventory::submit! {
-        ::burla::__private::Registration::of(reads, & INFO, __burla_call)
+        ::burla::__private::Registration::of(reads, & __BURLA_INFO, __burla_call)
     }
     #[cfg(target_family = "wasm")]
     const _: () = {
@@ -73,7 +68,7 @@ const __burla_reads: () = {
         const AFTER: &::core::primitive::str = "\",\"signature\":\"(path: std::path::PathBuf) -> std::io::Result<Vec<u8>>\",\"doc\":\"\",\"source\":\"5005f0be3a630932\"}\n";
         #[used]
         #[unsafe(link_section = "burla:functions")]
-        static SECTION: [::core::primitive::u8; BEFORE.len() + PLACE.len()
-            + AFTER.len()] = ::burla::__private::line(BEFORE, PLACE, AFTER);
+        static SECTION: [::core::primitive::u8; BEFORE.len() + __BURLA_PLACE.len()
+            + AFTER.len()] = ::burla::__private::line(BEFORE, __BURLA_PLACE, AFTER);
     };
 };

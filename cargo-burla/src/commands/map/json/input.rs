@@ -29,8 +29,8 @@ fn reason(error: &serde_json::Error) -> String {
 
 /// The place is said as the parser says it.
 fn not_utf8(text: &[u8], at: usize) -> String {
-    let lines = text[..at].split(|byte| *byte == b'\n');
-    let (line, column) = (lines.clone().count(), lines.last().map_or(0, <[u8]>::len) + 1);
+    let mut lines = text[..at].split(|byte| *byte == b'\n');
+    let (line, column) = (lines.clone().count(), lines.next_back().map_or(0, <[u8]>::len) + 1);
     let byte = text[at];
     without_first_line(&format!("it is not UTF-8: the byte {byte:#04x} begins no character at line {line} column {column}"))
 }
