@@ -166,3 +166,29 @@ fn encode<T: serde::Serialize>(index: u64, input: &T) -> Result<Bytes> {
     check_size(index, input.len())?;
     Ok(input.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Error, Result, remote_parallel_map};
+
+    fn unmarked(number: u8) -> u8 {
+        number
+    }
+
+    #[test]
+    fn what_is_not_marked_is_refused_before_a_component_or_a_grid_is_looked_for() {
+        fn refusal<T>(result: Result<T>) -> String {
+            match result.err() {
+                Some(Error::NotMarked(not_marked)) => not_marked.to_string(),
+                other => panic!("{other:?}"),
+            }
+        }
+        let path = format!("`{}::unmarked`", module_path!());
+        let job = || remote_parallel_map(unmarked, [1]);
+        for refusal in [refusal(job().run()), refusal(job().try_run()), refusal(job().generator()), refusal(job().detach())] {
+            assert!(refusal.contains(&path) && refusal.contains("#[burla::function]"), "{refusal}");
+        }
+        let closure = refusal(remote_parallel_map(|number: u8| number, [1]).run());
+        assert!(closure.starts_with("a closure in"), "{closure}");
+    }
+}
