@@ -178,11 +178,16 @@ fn deserialize(engine: &Engine, code: &Code<'_>) -> wasmtime::Result<Component> 
     }
 }
 
+/// Counts the versions of the checks that a component passes before it is compiled (`Description::read`), so that components which were
+/// compiled under weaker ones are checked and compiled again. Add one with every new check.
+const CHECKS_VERSION: u32 = 2;
+
 fn compatibility(engine: &Engine) -> u64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
     // Only ever compared with what the same binary made: `DefaultHasher` is not stable across Rust versions, and need not be.
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
+    CHECKS_VERSION.hash(&mut hasher);
     hasher.finish()
 }
 

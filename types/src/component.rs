@@ -1,6 +1,8 @@
 //! Reads what a component says of itself out of its bytes, without running it: its functions, and what it imports.
 
-use wasmparser::{Encoding, KnownCustom, Name, NameSectionReader, Parser, Payload, TypeRef};
+use wasmparser::{
+    ElementItems, ElementKind, ElementSectionReader, Encoding, KnownCustom, Name, NameSectionReader, Parser, Payload, TypeRef,
+};
 
 use crate::{FUNCTION_SECTION, FunctionInfo};
 
@@ -62,6 +64,8 @@ impl Description {
         let mut depth = 0usize;
         // Of the module that is being read. A module holds no other, and both sections come before its code.
         let mut memories = 0usize;
+        // Of all modules together.
+        let mut passive_elements = 0u64;
         for payload in Parser::new(0).parse_all(bytes) {
             match payload.map_err(InvalidComponent::Malformed)? {
                 Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(InvalidComponent::CoreModule),
@@ -76,6 +80,12 @@ impl Description {
                 Payload::MemorySection(section) => {
                     memories += section.count() as usize;
                     check_memories(memories)?;
+                }
+                Payload::ElementSection(section) => {
+                    passive_elements += count_passive_elements(section)?;
+                    if passive_elements > PASSIVE_ELEMENTS_MAX {
+                        return Err(InvalidComponent::PassiveElements { elements: passive_elements });
+                    }
                 }
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
@@ -147,6 +157,25 @@ fn check_names(names: NameSectionReader<'_>) -> Result<(), InvalidComponent> {
     Ok(())
 }
 
+/// Elements of passive segments in all modules of a component. wasmtime copies them for each instance, 16 bytes each, which no limit of a
+/// call covers: 2 MiB for the 32 instances that a component may have. Compilers make active segments.
+const PASSIVE_ELEMENTS_MAX: u64 = 4096;
+
+fn count_passive_elements(section: ElementSectionReader<'_>) -> Result<u64, InvalidComponent> {
+    let mut elements = 0;
+    for segment in section {
+        let segment = segment.map_err(InvalidComponent::Malformed)?;
+        let items = match segment.items {
+            ElementItems::Functions(functions) => functions.count(),
+            ElementItems::Expressions(_, expressions) => expressions.count(),
+        };
+        if matches!(segment.kind, ElementKind::Passive) {
+            elements += u64::from(items);
+        }
+    }
+    Ok(elements)
+}
+
 /// Refuses a module with several memories, which no compiler makes unless it is asked to. The engine itself has to allow it for modules
 /// that it generates between the parts of a composed component.
 fn check_memories(memories: usize) -> Result<(), InvalidComponent> {
@@ -170,6 +199,14 @@ pub enum InvalidComponent {
     /// A function inside has a name that no compiler gives.
     #[error("a function inside the component has a name of more than {} KiB", FUNCTION_NAME_BYTES_MAX >> 10)]
     FunctionName,
+    /// Its modules have large passive element segments.
+    #[error(
+        "the modules inside the component have {elements} elements in passive segments, and may have {PASSIVE_ELEMENTS_MAX}: make the segments active"
+    )]
+    PassiveElements {
+        /// How many there are, as far as they were counted.
+        elements: u64,
+    },
     /// A module inside has several memories.
     #[error("a module inside the component has {memories} memories, and may have one: compile it without multi-memory")]
     Memories {
@@ -203,6 +240,19 @@ mod tests {
         };
         assert!(Description::read(&component(1000)).is_ok());
         assert!(matches!(Description::read(&component(FUNCTION_NAME_BYTES_MAX + 1)), Err(InvalidComponent::FunctionName)));
+    }
+
+    #[test]
+    fn large_passive_segments_are_refused() {
+        let passive = |count: usize| format!("(core module (elem funcref {}))", "(ref.null func) ".repeat(count));
+        let read = |modules: &str| Description::read(&wat::parse_str(format!("(component {modules})")).unwrap());
+        assert!(read(&passive(4096)).is_ok());
+        let active =
+            format!("(core module (table 5000 funcref) (elem (i32.const 0) funcref {}))", "(ref.null func) ".repeat(5000));
+        assert!(read(&active).is_ok());
+        for refused in [passive(4097), passive(2048).repeat(3), format!("(component {})", passive(4097))] {
+            assert!(matches!(read(&refused), Err(InvalidComponent::PassiveElements { .. })));
+        }
     }
 
     #[test]

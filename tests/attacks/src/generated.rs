@@ -171,17 +171,17 @@ fn slow_to_compile(blocks: usize, locals: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use burla_types::component::Description;
+    use burla_types::component::{Description, InvalidComponent};
 
     use super::*;
 
     #[test]
     fn what_is_generated_has_the_function_that_it_is_called_by() {
-        for what in
-            ["functions/10", "memories/3", "nested_blocks/10", "nested_types/10", "nested_components/300", "slow_to_compile/5x5"]
-        {
+        for what in ["functions/10", "nested_blocks/10", "nested_types/10", "nested_components/300", "slow_to_compile/5x5"] {
             let description = Description::read(&component(what, &[])).unwrap();
             assert!(description.exports_handler() && description.function("generated::attack").is_some(), "{what}");
         }
+        let refused = Description::read(&component("memories/3", &[]));
+        assert!(matches!(refused, Err(InvalidComponent::Memories { memories: 3 })), "{refused:?}");
     }
 }
