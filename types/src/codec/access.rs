@@ -30,7 +30,7 @@ impl<'a, 'de> Elements<'a, 'de> {
     }
 
     fn end(self) -> Result<(), Malformed> {
-        self.reader.pending = Pending::Nothing;
+        self.reader.suspend(Pending::Nothing);
         self.reader.subject = self.start;
         if self.taken == self.length { Ok(()) } else { Err(Malformed::length(self.taken, self.length)) }
     }
@@ -46,7 +46,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
             return Ok(None);
         }
         if let Some(bytes) = self.bytes {
-            self.reader.pending = Pending::U8(bytes[self.taken]);
+            self.reader.suspend(Pending::U8(bytes[self.taken]));
         }
         self.taken += 1;
         seed.deserialize(&mut *self.reader).map(Some)

@@ -19,7 +19,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
             // serde's buffer takes a unit for `None` as well, but not the other way round.
             Token::Nil => visitor.visit_unit(),
             Token::Somes(somes) => {
-                self.pending = Pending::Somes(somes - 1);
+                self.suspend(Pending::Somes(somes - 1));
                 visitor.visit_some(self)
             }
             Token::Bool(value) => visitor.visit_bool(value),
@@ -166,7 +166,11 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Malformed> {
         match self.take_option()? {
             Some(false) => visitor.visit_none(),
-            Some(true) | None => visitor.visit_some(self),
+            Some(true) => visitor.visit_some(self),
+            None => {
+                self.wrap()?;
+                visitor.visit_some(self)
+            }
         }
     }
 
@@ -182,6 +186,7 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Malformed> {
+        self.wrap()?;
         visitor.visit_newtype_struct(self)
     }
 

@@ -10,14 +10,17 @@ use crate::text::truncated;
 /// The most of a wrong value that a message repeats.
 const SHOWN_BYTES_MAX: usize = 100;
 
+/// The most of one message: the names of a hundred variants fit. serde repeats unknown names of any length in its own.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
 /// A value that cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct EncodeError(Box<str>);
 
 impl EncodeError {
-    pub(super) fn new(message: impl Into<Box<str>>) -> Self {
-        Self(message.into())
+    pub(super) fn new(message: impl AsRef<str>) -> Self {
+        Self(harmless(message.as_ref()))
     }
 }
 
@@ -44,8 +47,8 @@ pub enum DecodeError {
 pub struct Malformed(Box<str>);
 
 impl Malformed {
-    pub(super) fn new(message: impl Into<Box<str>>) -> Self {
-        Self(message.into())
+    pub(super) fn new(message: impl AsRef<str>) -> Self {
+        Self(harmless(message.as_ref()))
     }
 
     /// The bytes end within a value.
@@ -59,7 +62,7 @@ impl Malformed {
 
     /// Adds where in the value the fault is. The empty path is the value itself.
     pub(super) fn at(self, path: &str) -> Self {
-        if path.is_empty() { self } else { Self::new(format!("at `{path}`: {}", self.0)) }
+        if path.is_empty() { self } else { Self(format!("at `{}`: {}", harmless(path), self.0).into()) }
     }
 }
 
@@ -85,6 +88,22 @@ impl de::Error for Malformed {
             None => Self::new(format!("expected {}, found {found} elements", Wanted(expected))),
         }
     }
+}
+
+/// The text as a message holds it: of bounded length, and without anything that a terminal would obey. Keys and names
+/// in it come from whoever wrote the bytes. The bound holds before control characters become escapes such as `\u{1b}`,
+/// which are six times as long at most.
+fn harmless(text: &str) -> Box<str> {
+    let mut shown = String::new();
+    for char in truncated(text, MESSAGE_BYTES_MAX).chars() {
+        match char {
+            // The separators of lines and paragraphs, and what reverses the direction: `exe.txt` could be `txt.exe`.
+            '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => shown.extend(char.escape_debug()),
+            _ if char.is_control() => shown.extend(char.escape_debug()),
+            _ => shown.push(char),
+        }
+    }
+    shown.into()
 }
 
 /// A wanted type in the words of JSON, with Rust's name of it.

@@ -6,7 +6,7 @@
 pub const DEPTH_MAX: u16 = 1024;
 
 /// How many `Some` may stand around one nil. Types that are written by hand have two or three; only a recursive type
-/// has more.
+/// has more. As many options and newtypes that take nothing from the bytes may stand around one value that is read.
 pub const SOMES_MAX: u8 = 250;
 
 pub(super) mod marker {

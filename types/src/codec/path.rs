@@ -2,6 +2,7 @@
 //!
 //! It is found after the fault by reading the bytes once more, so that reading keeps no account of it.
 
+use super::format::DEPTH_MAX;
 use super::reader::{Reader, Token};
 use crate::text::truncated;
 
@@ -9,18 +10,20 @@ use crate::text::truncated;
 const PATH_BYTES_MAX: usize = 200;
 
 /// An array or map on the way to a value.
-struct Step {
+struct Step<'de> {
     is_map: bool,
     /// The values that have begun, with the one on the way. Keys and values of a map are counted one by one.
     taken: usize,
     length: usize,
-    key: String,
+    /// The key of the value on the way, in a map.
+    key: Token<'de>,
 }
 
-/// The path of the value that begins at a position. The outermost value has an empty one.
+/// The path of the value that begins at a position. The outermost value has an empty one, and so has a value that lies
+/// deeper than values may: the account of the way to it would grow with the bytes.
 pub(super) fn to(bytes: &[u8], position: usize) -> String {
     let mut reader = Reader::new(bytes);
-    let mut steps: Vec<Step> = Vec::new();
+    let mut steps: Vec<Step<'_>> = Vec::new();
     loop {
         while steps.last().is_some_and(|step| step.taken == step.length) {
             steps.pop();
@@ -37,19 +40,23 @@ pub(super) fn to(bytes: &[u8], position: usize) -> String {
         }
         let Ok(token) = read else { break };
         if let Some(step) = steps.last_mut().filter(|step| step.is_key()) {
-            step.key = key(token);
+            step.key = token;
         }
-        match token {
-            Token::Array(length) => steps.push(Step { is_map: false, taken: 0, length, key: String::new() }),
-            Token::Map(length) => steps.push(Step { is_map: true, taken: 0, length: 2 * length, key: String::new() }),
-            _ => {}
+        let (is_map, length) = match token {
+            Token::Array(length) => (false, length),
+            Token::Map(length) => (true, 2 * length),
+            _ => continue,
+        };
+        if steps.len() == usize::from(DEPTH_MAX) {
+            return String::new();
         }
+        steps.push(Step { is_map, taken: 0, length, key: Token::Nil });
     }
-    let path: String = steps.iter().map(Step::text).collect();
+    let path: String = steps.iter().map(|step| step.text()).collect();
     truncated(&path, PATH_BYTES_MAX).into_owned()
 }
 
-impl Step {
+impl Step<'_> {
     fn is_key(&self) -> bool {
         self.is_map && self.taken % 2 == 1
     }
@@ -59,14 +66,14 @@ impl Step {
             false => format!("[{}]", self.taken.saturating_sub(1)),
             // A key has no name yet.
             true if self.is_key() => String::new(),
-            true => format!(".{}", self.key),
+            true => format!(".{}", key(self.key)),
         }
     }
 }
 
 fn key(token: Token<'_>) -> String {
     match token {
-        Token::Text(text) => text.to_owned(),
+        Token::Text(text) => truncated(text, PATH_BYTES_MAX).into_owned(),
         Token::U64(value) => value.to_string(),
         Token::I64(value) => value.to_string(),
         Token::Bool(value) => value.to_string(),

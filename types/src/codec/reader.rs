@@ -11,11 +11,14 @@ pub struct Reader<'de> {
     /// Where the value began that an error would be about.
     pub(super) subject: usize,
     /// A value that is not in the bytes by itself.
-    pub(super) pending: Pending,
+    pending: Pending,
     /// The next value is a key of a map, where a text may stand for a number.
     pub(super) key: bool,
     /// Arrays, maps and variants that are open.
     depth: u16,
+    /// Options and newtypes around the next value that are in the type alone, counted at this position.
+    wraps: u8,
+    wraps_position: usize,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -64,7 +67,7 @@ pub enum Token<'de> {
 impl<'de> Reader<'de> {
     /// Begins with the first value.
     pub fn new(bytes: &'de [u8]) -> Self {
-        Self { bytes, position: 0, subject: 0, pending: Pending::Nothing, key: false, depth: 0 }
+        Self { bytes, position: 0, subject: 0, pending: Pending::Nothing, key: false, depth: 0, wraps: 0, wraps_position: 0 }
     }
 
     /// The next value if it is an integer that is not negative; any other stays to be read. Most numbers are such,
@@ -205,18 +208,27 @@ impl<'de> Reader<'de> {
         self.position == self.bytes.len()
     }
 
-    /// Passes over the next value, however deep it is.
+    /// Passes over the next value. It may be as deep as a value that is read.
     pub(super) fn skip(&mut self) -> Result<(), Malformed> {
-        let mut values = 1_u64;
-        while values > 0 {
+        let mut values = 1;
+        // The values that are left in each array and map around those: `enter` bounds how many there are.
+        let mut outer = Vec::new();
+        loop {
+            while values == 0 {
+                let Some(left) = outer.pop() else { return Ok(()) };
+                values = left;
+                self.leave();
+            }
             values -= 1;
-            values += match self.token()? {
-                Token::Array(length) => length as u64,
-                Token::Map(length) => 2 * length as u64,
-                _ => 0,
+            let inner = match self.token()? {
+                Token::Array(length) => length,
+                Token::Map(length) => 2 * length,
+                _ => continue,
             };
+            self.enter()?;
+            outer.push(values);
+            values = inner;
         }
-        Ok(())
     }
 
     /// The next value is nil, or `Some`s around it: takes the outermost off, and says whether there was one. `None`
@@ -234,7 +246,7 @@ impl<'de> Reader<'de> {
         }
         match self.token()? {
             Token::Somes(somes) => {
-                self.pending = Pending::Somes(somes - 1);
+                self.suspend(Pending::Somes(somes - 1));
                 Ok(Some(true))
             }
             _ => Ok(Some(false)),
@@ -258,6 +270,28 @@ impl<'de> Reader<'de> {
     #[inline]
     pub(super) fn leave(&mut self) {
         self.depth -= 1;
+    }
+
+    /// Counts an option or newtype that takes nothing from the bytes. A type that holds itself in this way, such as
+    /// `struct A(Option<Box<A>>)`, would otherwise never come to an end.
+    #[inline]
+    pub(super) fn wrap(&mut self) -> Result<(), Malformed> {
+        if self.wraps_position != self.position {
+            self.wraps_position = self.position;
+            self.wraps = 0;
+        }
+        if self.wraps == SOMES_MAX {
+            return Err(Malformed::new(format!("more than {SOMES_MAX} options and newtypes of its type are around one value")));
+        }
+        self.wraps += 1;
+        Ok(())
+    }
+
+    /// Sets the value that comes next without being in the bytes by itself.
+    #[inline]
+    pub(super) fn suspend(&mut self, pending: Pending) {
+        self.pending = pending;
+        self.wraps = 0;
     }
 
     /// How many values may still come: each takes a byte.

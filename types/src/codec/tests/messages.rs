@@ -190,6 +190,63 @@ fn options_are_nested_up_to_a_bound() {
     assert!(encode(&(0..10_000).fold(Peano(None), |inner, _| Peano(Some(Box::new(inner))))).is_err());
 }
 
+#[test]
+fn a_type_that_holds_itself_without_an_end_is_refused() {
+    for bytes in [&[1][..], &[0x91, 1], &[0x80], &[0xa1, b'x']] {
+        let text = decode::<Peano>(bytes).unwrap_err().to_string();
+        assert_eq!(text, "more than 250 options and newtypes of its type are around one value");
+    }
+    // Each value has a count of its own, and so has each byte of a sequence of `u8`.
+    survives(vec![Some(1_u16); 1000]);
+    assert_eq!(decode::<Vec<Option<u8>>>(&encode(&vec![1_u8; 1000]).unwrap()).unwrap(), [Some(1); 1000]);
+}
+
+#[derive(Debug, Deserialize)]
+struct Last {
+    #[expect(dead_code, reason = "it is only read")]
+    last: u8,
+}
+
+#[test]
+fn a_value_that_is_passed_over_is_no_deeper_than_one_that_is_read() {
+    let with_ignored =
+        |levels: usize, last: u8| [&[0x82, 0xa1, b'i'], &*vec![0x91; levels], &[0xc0, 0xa4], b"last", &[last]].concat();
+    // The map around it is a level as well.
+    let deepest = usize::from(DEPTH_MAX) - 1;
+    assert!(decode::<Last>(&with_ignored(deepest, 1)).is_ok());
+    let text = decode::<Last>(&with_ignored(deepest, 0xc0)).unwrap_err().to_string();
+    assert_eq!(text, "at `.last`: expected an integer (u8), found null");
+    for levels in [deepest + 1, 1 << 20] {
+        let text = decode::<Last>(&with_ignored(levels, 0xc0)).unwrap_err().to_string();
+        assert!(text.ends_with("it is nested more than 1024 levels deep") && text.len() < 400, "{text}");
+    }
+    // Side by side, they are no deeper.
+    assert!(decode::<serde::de::IgnoredAny>(&[vec![0xdc, 0x10, 0], vec![0x90; 4096]].concat()).is_ok());
+}
+
+#[test]
+fn the_search_for_a_path_ends_at_the_bound_of_depth() {
+    let bytes = vec![0x91; 1 << 20];
+    assert_eq!(path::to(&bytes, bytes.len() - 1), "");
+    assert!(path::to(&bytes, usize::from(DEPTH_MAX)).starts_with("[0][0]"));
+}
+
+#[test]
+fn names_in_a_message_are_short_and_harmless() {
+    let name = "\x1b[2J\r\n\u{9b}31m\u{202e}é🦀";
+    let shown = "\\u{1b}[2J\\r\\n\\u{9b}31m\\u{202e}é🦀";
+    assert_eq!(said::<Shape>(name), format!("unknown variant `{shown}`, expected `Dot` or `Circle`"));
+    let text = said::<BTreeMap<String, u8>>(BTreeMap::from([(name, ())]));
+    assert_eq!(text, format!("at `.{shown}`: expected an integer (u8), found null"));
+    for char in ["k", "\x1b"] {
+        let long = char.repeat(1 << 20);
+        let texts = [said::<Shape>(&*long), said::<BTreeMap<String, u8>>(BTreeMap::from([(&*long, ())]))];
+        for text in texts {
+            assert!(text.len() < 6 * 4096 + 400 && !text.contains('\x1b') && text.contains("bytes more"), "{}", text.len());
+        }
+    }
+}
+
 /// Announces two elements and writes as many as it says.
 struct Liar(usize);
 
