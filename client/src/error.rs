@@ -125,7 +125,10 @@ pub enum Error {
     },
 
     /// The component was built from other sources than this program.
-    #[error("the component {path} is stale: {difference}; rebuild it with `cargo burla build`")]
+    #[error(
+        "the component {path} is stale: {}; rebuild it with `cargo burla build`",
+        neutralised(.difference)
+    )]
     StaleComponent {
         /// The file.
         path: String,
@@ -137,7 +140,8 @@ pub enum Error {
 
     /// The program was built from older source than its component.
     #[error(
-        "the program {program} is older than its component {path}: {difference}; build the program again, with `cargo build`"
+        "the program {program} is older than its component {path}: {}; build the program again, with `cargo build`",
+        neutralised(.difference)
     )]
     StaleProgram {
         /// The program's file.
@@ -465,6 +469,19 @@ mod tests {
         assert_eq!(format!("{error:?}"), format!("{line}{story}"));
         assert_eq!(error.stderr_tail, "over\rwritten\r\nlast\n", "the fields are as they came");
         assert_eq!(format!("{:?}", Error::from(Box::new(error))), format!("{line}{story}"));
+    }
+
+    #[test]
+    fn a_path_from_a_list_of_sources_does_not_reach_the_terminal_as_commands() {
+        let difference = "src/\x1b[2J\u{9b}1m.rs is gone".to_owned();
+        let (path, program) = ("a.wasm".to_owned(), "a".to_owned());
+        let errors = [
+            Error::StaleComponent { path: path.clone(), digest: Digest::of(b"a"), difference: difference.clone() },
+            Error::StaleProgram { program, path, difference },
+        ];
+        for error in errors {
+            assert!(error.to_string().contains(": src/␛[2J\\u{9b}1m.rs is gone; "), "{error}");
+        }
     }
 
     /// The texts that `anyhow` prints under "Caused by", for an error that `main` returns.

@@ -4,8 +4,9 @@
 //! source than the program is refused. It is no part of the component, whose digest stays the same where the source is
 //! elsewhere or has another date.
 
-use std::fs::Metadata;
-use std::io;
+use std::collections::HashSet;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::UNIX_EPOCH;
@@ -81,7 +82,7 @@ impl Sources {
             Err(error) => return Err(Difference::Component(format!("cannot read {}: {error}", path.display()))),
         };
         let Ok(sources) = text.parse::<Self>() else {
-            return Err(Difference::Component(format!("{} is of another version of cargo burla", path.display())));
+            return Err(Difference::Component(format!("{} is damaged, or of another version of cargo burla", path.display())));
         };
         // A component that was copied here has no list of its own.
         if sources.component != digest {
@@ -118,7 +119,7 @@ impl Sources {
         }
         // Cargo lists the program's own files beside it. Those that are for WebAssembly alone are not among them.
         let of_program = files_of_dep_info(&read_list(&program.with_extension("d")).ok()?);
-        let of_program: Vec<_> = of_program.iter().map(|path| root.join(path)).collect();
+        let of_program: HashSet<_> = of_program.iter().map(|path| root.join(path)).collect();
         candidates.into_iter().find(|file| of_program.contains(&root.join(&file.path)))
     }
 }
@@ -129,11 +130,14 @@ impl Source {
     fn change(&self, root: &Path) -> Option<String> {
         let path = root.join(&self.path);
         let Ok(metadata) = path.metadata() else { return Some("is gone".to_owned()) };
+        if !metadata.is_file() {
+            return Some("is not a file".to_owned());
+        }
         if (metadata.len(), modified_ns(&metadata)) == (self.size_bytes, self.modified_ns) {
             return None;
         }
-        let is_same =
-            metadata.len() == self.size_bytes && std::fs::read(&path).is_ok_and(|bytes| Digest::of(&bytes) == self.digest);
+        let is_same = metadata.len() == self.size_bytes
+            && read_at_most(&path, self.size_bytes).is_ok_and(|bytes| Digest::of(&bytes) == self.digest);
         (!is_same).then(|| "has changed since it was built".to_owned())
     }
 }
@@ -165,11 +169,26 @@ pub fn files_of_dep_info(text: &str) -> Vec<PathBuf> {
 }
 
 fn read_list(path: &Path) -> io::Result<String> {
-    let size_bytes = path.metadata()?.len();
-    if size_bytes > LIST_BYTES_MAX {
-        return Err(io::Error::other(format!("it has {size_bytes} bytes, more than {LIST_BYTES_MAX}")));
+    let bytes = read_at_most(path, LIST_BYTES_MAX)?;
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+/// Reads a file, or a link to one. A pipe is not opened, which could wait for ever, and neither is a device. A file that
+/// grows while it is read is read no further than the bound.
+fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a file"));
     }
-    std::fs::read_to_string(path)
+    let file = File::open(path)?;
+    let size_bytes = file.metadata()?.len();
+    let too_large = |size_bytes| io::Error::other(format!("it has {size_bytes} bytes, more than {bytes_max}"));
+    if size_bytes > bytes_max {
+        return Err(too_large(size_bytes));
+    }
+    let mut bytes = Vec::new();
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    let size_bytes = bytes.len() as u64;
+    if size_bytes > bytes_max { Err(too_large(size_bytes)) } else { Ok(bytes) }
 }
 
 impl std::fmt::Display for Sources {
@@ -199,7 +218,12 @@ fn parse(text: &str) -> Option<Sources> {
     }
     let component = lines.next()?.strip_prefix("component ")?.parse().ok()?;
     let root = unescape(lines.next()?.strip_prefix("root ")?);
-    let files = lines.map(parse_file).collect::<Option<_>>()?;
+    let files = lines.map(parse_file).collect::<Option<Vec<_>>>()?;
+    // The packager names each file once. Without this, a list could have one large file read as often as it has lines.
+    let mut paths = HashSet::new();
+    if !files.iter().all(|file| paths.insert(&file.path)) {
+        return None;
+    }
     Some(Sources { component, root, files })
 }
 

@@ -146,3 +146,45 @@ fn paths_with_any_letters_are_read_from_dep_info_and_the_list() {
         assert_eq!(unescape(&escape(Path::new(path))), Path::new(path));
     }
 }
+
+#[test]
+fn a_list_that_names_a_file_twice_is_refused() {
+    let workspace = Workspace::new();
+    let list = "target/burla/app.sources";
+    let text = fs::read_to_string(workspace.root().join(list)).unwrap();
+    let again = text.lines().find(|line| line.ends_with("src/main.rs")).unwrap();
+    workspace.write(list, &format!("{text}{again}\n"));
+    let Err(Difference::Component(why)) = workspace.compare() else { panic!("it was accepted") };
+    assert!(why.ends_with("app.sources is damaged, or of another version of cargo burla"), "{why}");
+}
+
+#[cfg(unix)]
+#[test]
+fn only_files_are_opened() {
+    use std::os::unix::fs::symlink;
+
+    // A device that never ends stands for a pipe as well, which would never begin.
+    let workspace = Workspace::new();
+    let main = workspace.root().join("src/main.rs");
+    fs::remove_file(&main).unwrap();
+    symlink("/dev/zero", &main).unwrap();
+    assert_component_is_stale(&workspace, "src/main.rs is not a file");
+    fs::remove_file(&main).unwrap();
+    workspace.write("elsewhere.rs", "src/main.rs");
+    symlink("../elsewhere.rs", &main).unwrap();
+    assert_eq!(workspace.compare(), Ok(()), "a link to a file is one");
+
+    let list = workspace.root().join("target/burla/app.sources");
+    fs::remove_file(&list).unwrap();
+    symlink("/dev/zero", &list).unwrap();
+    let Err(Difference::Component(why)) = workspace.compare() else { panic!("it was accepted") };
+    assert!(why.ends_with("app.sources: it is not a file"), "{why}");
+}
+
+#[test]
+fn no_more_is_read_than_the_bound() {
+    let workspace = Workspace::new();
+    let path = workspace.root().join("Cargo.toml");
+    assert_eq!(read_at_most(&path, 10).unwrap(), b"Cargo.toml");
+    assert_eq!(read_at_most(&path, 9).unwrap_err().to_string(), "it has 10 bytes, more than 9");
+}
