@@ -12,9 +12,11 @@ pub(crate) mod show;
 mod test;
 mod up;
 
-use std::io::{self, Write};
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use burla::Stdout;
 use burla_host::machine;
 
 use crate::cli::Command;
@@ -71,7 +73,12 @@ fn on_a_grid<T>(act: impl FnOnce(&str) -> Result<T, CommandError>) -> Result<T, 
 
 /// Tells people something. A stderr that is gone is nobody's to tell, and no reason to fail.
 pub(crate) fn tell(text: &str) {
-    tell_plainly(&format!("burla: {text}"));
+    tell_plainly(&told(text));
+}
+
+/// The text may name what others named, or say what a peer said.
+fn told(text: &str) -> String {
+    format!("burla: {}", Stdout::neutralised(text))
 }
 
 fn tell_plainly(text: &str) {
@@ -84,10 +91,21 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), CommandError> {
 }
 
 fn print_text(text: &str) -> Result<(), CommandError> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
+    match io::stdout().lock().write_all(for_stdout(text).as_bytes()) {
         Err(source) if source.kind() != io::ErrorKind::BrokenPipe => Err(unprintable(source)),
         _ => Ok(()),
     }
+}
+
+/// The text as stdout gets it.
+pub(crate) fn for_stdout(text: &str) -> Cow<'_, str> {
+    shown(text, io::stdout().is_terminal())
+}
+
+/// On a terminal, the text without anything that a terminal would obey: JSON escapes control characters of ASCII only.
+/// Elsewhere, the text as it is.
+fn shown(text: &str, on_terminal: bool) -> Cow<'_, str> {
+    if on_terminal { Stdout::neutralised(text) } else { Cow::Borrowed(text) }
 }
 
 fn unprintable(source: io::Error) -> CommandError {
@@ -101,5 +119,22 @@ fn print(packaged: &crate::Packaged, json: bool) -> Result<(), CommandError> {
             Err(CommandError::File { act: "write", path: "stdout".into(), source })
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_shown_what_it_would_obey() {
+        let json = serde_json::to_string("a\u{9b}2J\u{202e}b").unwrap();
+        assert_eq!(shown(&json, true), r#""a\u{9b}2J\u{202e}b""#);
+        assert_eq!(shown(&json, false), json, "a file or another program gets it as it is");
+    }
+
+    #[test]
+    fn what_is_told_is_no_command() {
+        assert_eq!(told("the node \x1b[2J\u{9b}1m is gone"), "burla: the node ␛[2J\\u{9b}1m is gone");
     }
 }

@@ -11,7 +11,7 @@ use crate::package::Packaged;
 /// Prints a component to stdout.
 pub(crate) fn print(packaged: &Packaged, json: bool) -> io::Result<()> {
     let text = if json { as_json(packaged)? } else { as_table(packaged) };
-    io::stdout().lock().write_all(text.as_bytes())
+    io::stdout().lock().write_all(crate::commands::for_stdout(&text).as_bytes())
 }
 
 /// What `--json` prints. Fields are only ever added.

@@ -22,9 +22,13 @@ const READ_BYTES: usize = 64 << 10;
 /// Batches that wait while the next is read: one, so that reading and sending overlap.
 const BATCHES_MAX: usize = 1;
 
-/// The most bytes of one input's text: the largest input, in a notation that takes more room than the one it travels
-/// in.
-const TEXT_BYTES_MAX: usize = 4 * LIMIT_PAYLOAD_BYTES_MAX;
+/// The most bytes of a line that is an input: those of the largest input, because a line is sent as it is.
+const LINE_BYTES_MAX: u64 = LIMIT_PAYLOAD_BYTES_MAX as u64;
+
+/// The most bytes of a JSON value: twice those of the largest input, because escapes and white space take more room than
+/// the form that an input is sent in. A value is held in memory until its end, so there is no room for one that is nothing
+/// but escapes.
+const JSON_BYTES_MAX: u64 = 2 * LIMIT_PAYLOAD_BYTES_MAX as u64;
 
 /// Why the inputs end before their end.
 #[derive(Debug)]
@@ -41,9 +45,9 @@ pub(super) fn read_inputs(arguments: &Map) -> Result<mpsc::Receiver<Batch>, Comm
     let source = open(arguments.inputs_file())?;
     let keep_going = arguments.output.keep_going;
     let splitter: Box<dyn Split<Bytes>> = if arguments.raw_input {
-        Box::new(Lines::new(encode, keep_going, TEXT_BYTES_MAX))
+        Box::new(Lines::new(encode, keep_going, LINE_BYTES_MAX))
     } else {
-        Box::new(Values::new(encode, keep_going, TEXT_BYTES_MAX))
+        Box::new(Values::new(encode, keep_going, JSON_BYTES_MAX))
     };
     let (sender, batches) = mpsc::channel(BATCHES_MAX);
     let is_json = !arguments.raw_input;
@@ -131,7 +135,7 @@ mod tests {
     fn batches(reads: impl IntoIterator<Item = io::Result<&'static [u8]>>) -> (Vec<Vec<u64>>, Option<Unreadable>) {
         let taken = RefCell::new((Vec::new(), None));
         let source = Reads(reads.into_iter().collect());
-        read(source, Box::new(Values::new(encode, false, TEXT_BYTES_MAX)), true, |batch| {
+        read(source, Box::new(Values::new(encode, false, JSON_BYTES_MAX)), true, |batch| {
             let mut taken = taken.borrow_mut();
             match batch {
                 Ok(pieces) => {
@@ -152,6 +156,26 @@ mod tests {
         assert!(error.is_none());
         assert!(batches([]).0.is_empty());
         assert_eq!(batches([Ok(&b"7"[..])]).0, [[1]]);
+    }
+
+    #[test]
+    fn nothing_but_brackets_is_refused_long_before_its_end() {
+        struct Brackets;
+        impl Read for Brackets {
+            fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+                bytes.fill(b'\n');
+                bytes.iter_mut().step_by(2).for_each(|byte| *byte = b'[');
+                Ok(bytes.len())
+            }
+        }
+        let taken = RefCell::new(Vec::new());
+        read(Brackets, Box::new(Values::new(encode, false, JSON_BYTES_MAX)), true, |batch| {
+            taken.borrow_mut().extend(batch.unwrap());
+            false
+        });
+        let taken = taken.into_inner();
+        let [Piece::Bad(bad)] = taken.as_slice() else { panic!("{} pieces", taken.len()) };
+        assert!(bad.reason.starts_with("it is nested more than 1024 levels deep"), "{}", bad.reason);
     }
 
     #[test]

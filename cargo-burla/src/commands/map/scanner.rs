@@ -3,6 +3,8 @@
 //! It knows containers, strings and escapes, and sees at once where a value cannot go on, so that a broken value does
 //! not swallow those behind it. It does not check numbers and words: the parser does, once the whole value is there.
 
+use burla_types::codec::DEPTH_MAX;
+
 /// What the scanner found in a chunk. Positions count from the chunk's first byte.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Step {
@@ -12,6 +14,8 @@ pub(super) enum Step {
     End(usize),
     /// No JSON value goes on with the byte at this position, and why.
     Wrong(usize, &'static str),
+    /// The bracket at this position opens one more level than an input may have.
+    TooDeep(usize),
 }
 
 /// The state between two bytes of a value.
@@ -81,6 +85,10 @@ impl Scanner {
                 _ => {
                     if let Err(why) = self.take(byte) {
                         return Step::Wrong(at, why);
+                    }
+                    // The codec would refuse the value, so the rest of it is not waited for.
+                    if self.open.len() > usize::from(DEPTH_MAX) {
+                        return Step::TooDeep(at);
                     }
                     // The first byte of a scalar is read again, as one of it.
                     at += usize::from(!matches!(self.expects, Expects::Scalar));
@@ -216,6 +224,17 @@ mod tests {
         ] {
             assert_eq!(scan(text), Step::Wrong(at, why), "{text}");
         }
+    }
+
+    #[test]
+    fn a_value_that_is_too_deep_is_refused_at_the_bracket() {
+        let depth = usize::from(DEPTH_MAX);
+        for (bracket, length) in [("[", 1), ("[\n", 2), ("{\"a\":", 5)] {
+            assert_eq!(scan(&bracket.repeat(depth)), Step::More, "{bracket}");
+            assert_eq!(scan(&bracket.repeat(depth + 1)), Step::TooDeep(depth * length), "{bracket}");
+        }
+        let wide = format!("[{}]", ["[{}]"; 3000].join(","));
+        assert_eq!(scan(&wide), Step::End(wide.len()), "only open brackets count");
     }
 
     #[test]

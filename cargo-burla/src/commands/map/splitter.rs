@@ -4,6 +4,8 @@
 
 use std::ops::RangeInclusive;
 
+use burla_types::codec::DEPTH_MAX;
+
 use super::scanner::{Scanner, Step, is_blank};
 use super::unread::{Place, Unread};
 
@@ -54,7 +56,7 @@ pub(super) struct Values<T> {
     /// Go on behind what is no input. Else that is the end.
     keep_going: bool,
     /// The most bytes of one value.
-    bytes_max: usize,
+    bytes_max: u64,
     unread: Unread,
     state: State,
     /// The byte at which the last value was found broken, and how often values were.
@@ -76,7 +78,7 @@ enum State {
 }
 
 impl<T> Values<T> {
-    pub(super) fn new(encode: Encode<T>, keep_going: bool, bytes_max: usize) -> Self {
+    pub(super) fn new(encode: Encode<T>, keep_going: bool, bytes_max: u64) -> Self {
         Self { encode, keep_going, bytes_max, unread: Unread::new(), state: State::Between, broken_at: (0, 0) }
     }
 
@@ -104,9 +106,10 @@ impl<T> Values<T> {
         match scanner.scan(&rest[seen..]) {
             Step::End(count) => return self.value(seen + count),
             Step::Wrong(count, why) => return self.broken(seen + count, why),
+            Step::TooDeep(count) => return Some(self.too_deep(seen + count)),
             Step::More => {}
         }
-        if length > self.bytes_max {
+        if length as u64 > self.bytes_max {
             let reason = format!("it is larger than {} bytes", self.bytes_max);
             self.state = State::SkippingLine;
             return Some(self.bad(length, reason));
@@ -149,6 +152,13 @@ impl<T> Values<T> {
         // Column 0 is the end of the line before.
         let place = self.unread.place((start + column).saturating_sub(1).min(text.len()));
         format!("{what} {}", place.seen_from(self.unread.line()))
+    }
+
+    /// The bracket at this byte is one too many. What comes behind it on its line is left out.
+    fn too_deep(&mut self, at: usize) -> Piece<T> {
+        let place = self.unread.place(at).seen_from(self.unread.line());
+        self.state = State::SkippingLine;
+        self.bad(at, format!("it is nested more than {DEPTH_MAX} levels deep {place}"))
     }
 
     /// A value cannot go on with this byte: where it began on this line, goes on with the next. Else some of the lines
@@ -261,7 +271,7 @@ pub(super) struct Lines<T> {
     /// Takes the line as a JSON string.
     encode: Encode<T>,
     keep_going: bool,
-    bytes_max: usize,
+    bytes_max: u64,
     unread: Unread,
     /// Bytes of the line that were seen.
     seen: usize,
@@ -270,7 +280,7 @@ pub(super) struct Lines<T> {
 }
 
 impl<T> Lines<T> {
-    pub(super) fn new(encode: Encode<T>, keep_going: bool, bytes_max: usize) -> Self {
+    pub(super) fn new(encode: Encode<T>, keep_going: bool, bytes_max: u64) -> Self {
         Self { encode, keep_going, bytes_max, unread: Unread::new(), seen: 0, is_skipping: false, is_over: false }
     }
 
@@ -318,7 +328,7 @@ impl<T> Split<T> for Lines<T> {
             let end = self.seen + end;
             return Some(self.line(end, end + 1));
         }
-        if length > self.bytes_max {
+        if length as u64 > self.bytes_max {
             self.is_skipping = true;
             self.seen = 0;
             let line = self.unread.line();

@@ -7,7 +7,7 @@ use burla::NodeInfo;
 
 use super::table::{table, time};
 use crate::cli::Nodes;
-use crate::commands::{tell, unprintable};
+use crate::commands::{shown, tell, unprintable};
 use crate::error::CommandError;
 
 /// Clears the terminal and goes to its first line.
@@ -46,7 +46,7 @@ pub(in crate::commands) fn nodes(arguments: &Nodes) -> Result<(), CommandError> 
 
 /// What a watcher sees.
 struct View {
-    /// The last view is overwritten, and else only one that differs is added.
+    /// Stdout is a terminal: the last view is overwritten, and else only one that differs is added.
     redraws: bool,
     json: bool,
     /// What was shown last, but for what changes with time alone.
@@ -62,7 +62,7 @@ impl View {
         }
         self.shown = Some(content);
         let clear = if self.redraws { CLEAR } else { "" };
-        let text = format!("{clear}{}", text(nodes, self.json)?);
+        let text = format!("{clear}{}", shown(&text(nodes, self.json)?, self.redraws));
         match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             written => written.map(|()| true).map_err(unprintable),

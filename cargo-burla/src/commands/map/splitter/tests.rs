@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const BYTES_MAX: usize = 1 << 20;
+const BYTES_MAX: u64 = 1 << 20;
 
 fn encode(text: &[u8]) -> Result<Value, String> {
     serde_json::from_slice(text).map_err(|error| format!("it is not JSON: {error}"))
