@@ -386,7 +386,10 @@ fn programs_find_a_grid_that_stays() {
     let job_listed = jobs()[0].clone();
     assert_eq!((&job_listed["name"], &job_listed["inputs"]), (&json!("sleepers"), &json!(1)));
     let id = job_listed["id"].as_str().unwrap();
-    assert!(stdout(&output(&mut here(&["jobs"]))).contains(id));
+    // People see the end of the id, and may give it.
+    let short = &id[id.len() - 8..];
+    assert!(stdout(&output(&mut here(&["jobs"]))).contains(short));
+    assert_exit(&output(&mut here(&["job", short])), 0);
     assert_exit(&output(&mut here(&["cancel", id])), 0);
     let canceled = ended(job, "`map` ends when its job is canceled");
     assert_exit(&canceled, 130);
