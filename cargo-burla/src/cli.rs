@@ -152,7 +152,7 @@ pub(crate) struct Map {
     /// An environment variable of every call, or with its name only, the one of this shell; may be given several times.
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = parse_variable)]
     pub(crate) env: Vec<(String, String)>,
-    /// A name for people to recognise the job by.
+    /// A name for people to recognize the job by.
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Do not show what calls print. Else it goes to stderr.

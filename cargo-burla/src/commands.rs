@@ -78,7 +78,7 @@ pub(crate) fn tell(text: &str) {
 
 /// The text may name what others named, or say what a peer said.
 fn told(text: &str) -> String {
-    format!("burla: {}", Stdout::neutralised(text))
+    format!("burla: {}", Stdout::neutralized(text))
 }
 
 fn tell_plainly(text: &str) {
@@ -105,7 +105,7 @@ pub(crate) fn for_stdout(text: &str) -> Cow<'_, str> {
 /// On a terminal, the text without anything that a terminal would obey: JSON escapes control characters of ASCII only.
 /// Elsewhere, the text as it is.
 fn shown(text: &str, on_terminal: bool) -> Cow<'_, str> {
-    if on_terminal { Stdout::neutralised(text) } else { Cow::Borrowed(text) }
+    if on_terminal { Stdout::neutralized(text) } else { Cow::Borrowed(text) }
 }
 
 fn unprintable(source: io::Error) -> CommandError {

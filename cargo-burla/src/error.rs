@@ -425,7 +425,7 @@ fn some_failed(failed: u64, bad_lines: u64) -> String {
 
 /// What is told may come from components, calls and peers, and must not be what a terminal obeys.
 fn tame(text: &str) -> String {
-    Stdout::neutralised(text).into_owned()
+    Stdout::neutralized(text).into_owned()
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ fn as_table(packaged: &Packaged) -> String {
     let mut text = String::new();
     let mut row = |name: &str, value: &str| {
         // A component may be anyone's, and each of its texts stays in its row.
-        let value = Stdout::neutralised(value).replace('\n', "␊").replace('\t', "␉");
+        let value = Stdout::neutralized(value).replace('\n', "␊").replace('\t', "␉");
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<10} {value}");
     };

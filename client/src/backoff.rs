@@ -14,7 +14,7 @@ use crate::connection::CONNECT_TIMEOUT;
 pub(crate) const RECONNECT_TIME_MAX: Duration = Duration::from_secs(600);
 
 /// How long a connection has to hold for the next try to be made at once again. One that breaks as soon as it is there, because of
-/// what is said over it, would otherwise be dialled as fast as that goes, and for ever.
+/// what is said over it, would otherwise be dialed as fast as that goes, and for ever.
 pub(crate) const STEADY_TIME: Duration = PAUSE_MAX;
 
 /// Whether the connection broke, as opposed to an answer of the scheduler: then a job, attached or detached, may go on over another

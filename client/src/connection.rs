@@ -1,4 +1,4 @@
-//! The client's line to a scheduler: dialling it, keeping it for the next job, and seeing that the grid has the component.
+//! The client's line to a scheduler: dialing it, keeping it for the next job, and seeing that the grid has the component.
 //!
 //! A connection carries one job at a time, so that outcomes which nobody takes, or large inputs, hold back no other. When a job
 //! has ended well, its connection is kept for a while: to dial takes longer than a small job.
@@ -72,7 +72,7 @@ pub(crate) async fn cancel(url: String, id: JobId, abandon: Option<v1::Abandon>)
     }
 }
 
-/// A dialled scheduler.
+/// A dialed scheduler.
 pub(crate) struct Connection {
     pub(crate) client: ClientApiClient<Channel>,
     url: String,

@@ -14,7 +14,7 @@ use burla_types::{
     Backtrace, Digest, GridError, InvalidLimit, JobId, Limit, Location, Outcome, ParseIdError, ParseNetworkGrantError, Usage,
 };
 
-use crate::terminal::neutralised;
+use crate::terminal::neutralized;
 
 /// What most of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -86,13 +86,13 @@ pub enum Error {
     },
 
     /// The grid will not run the job.
-    #[error("{}", neutralised(&.0.to_string()))]
+    #[error("{}", neutralized(&.0.to_string()))]
     Grid(GridError),
 
     /// The scheduler sent a message that breaks the protocol.
     #[error(
         "the scheduler broke the protocol: {}; check that this program and the scheduler have the same version of Burla",
-        neutralised(.reason)
+        neutralized(.reason)
     )]
     Protocol {
         /// The message, and why it breaks the protocol.
@@ -127,7 +127,7 @@ pub enum Error {
     /// The component was built from other sources than this program.
     #[error(
         "the component {path} is stale: {}; rebuild it with `cargo burla build`",
-        neutralised(.difference)
+        neutralized(.difference)
     )]
     StaleComponent {
         /// The file.
@@ -141,7 +141,7 @@ pub enum Error {
     /// The program was built from older source than its component.
     #[error(
         "the program {program} is older than its component {path}: {}; build the program again, with `cargo build`",
-        neutralised(.difference)
+        neutralized(.difference)
     )]
     StaleProgram {
         /// The program's file.
@@ -202,7 +202,7 @@ pub enum Error {
     },
 
     /// A detached job ended before its calls had.
-    #[error("job {job} failed: {}", neutralised(.reason))]
+    #[error("job {job} failed: {}", neutralized(.reason))]
     JobFailed {
         /// The job.
         job: JobId,
@@ -263,7 +263,7 @@ impl fmt::Debug for Error {
         }
         fmt::Display::fmt(self, f)?;
         let mut causes = std::iter::successors(std::error::Error::source(self), |error| (*error).source());
-        causes.try_for_each(|cause| write!(f, "\n  caused by: {}", neutralised(&cause.to_string())))
+        causes.try_for_each(|cause| write!(f, "\n  caused by: {}", neutralized(&cause.to_string())))
     }
 }
 
@@ -295,7 +295,7 @@ impl fmt::Display for CanceledBy {
 
 /// How one call ended, where it did not end with an output.
 ///
-/// Its texts are the call's own, as they came; [`Stdout::neutralised`](crate::Stdout::neutralised) is for whoever shows one of
+/// Its texts are the call's own, as they came; [`Stdout::neutralized`](crate::Stdout::neutralized) is for whoever shows one of
 /// them on a terminal. `Display` and `Debug` have done that.
 // `Error` is not derived, because thiserror would take the call's backtrace for one of this program.
 #[derive(Clone, PartialEq, Eq)]
@@ -373,7 +373,7 @@ impl CallError {
             Outcome::Refused { message } => (error.kind, error.message) = (CallErrorKind::Refused, message),
             Outcome::Lost { reason } => (error.kind, error.message) = (CallErrorKind::Lost, reason),
         }
-        error.source = Cause::chain(error.causes.iter().map(|cause| neutralised(cause).into_owned()).chain(error.details()));
+        error.source = Cause::chain(error.causes.iter().map(|cause| neutralized(cause).into_owned()).chain(error.details()));
         Err(error)
     }
 
@@ -381,7 +381,7 @@ impl CallError {
     fn details(&self) -> Option<String> {
         let backtrace = (!self.backtrace.0.is_empty()).then(|| format!("backtrace of the call:\n{}", self.backtrace));
         let stderr = (!self.stderr_tail.is_empty()).then(|| format!("the last it wrote to stderr:\n{}", self.stderr_tail));
-        let details: Vec<_> = backtrace.into_iter().chain(stderr).map(|text| neutralised(text.trim_end()).into_owned()).collect();
+        let details: Vec<_> = backtrace.into_iter().chain(stderr).map(|text| neutralized(text.trim_end()).into_owned()).collect();
         (!details.is_empty()).then(|| details.join("\n"))
     }
 }
@@ -422,8 +422,8 @@ impl std::error::Error for Cause {
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (index, message) = (self.index, neutralised(&self.message));
-        match (self.kind, self.location.as_ref().map(|location| neutralised(&location.0))) {
+        let (index, message) = (self.index, neutralized(&self.message));
+        match (self.kind, self.location.as_ref().map(|location| neutralized(&location.0))) {
             (CallErrorKind::Failed, _) => write!(f, "call {index} failed: {message}"),
             (CallErrorKind::Panicked, Some(location)) => write!(f, "call {index} panicked at {location}: {message}"),
             (CallErrorKind::Panicked, None) => write!(f, "call {index} panicked: {message}"),
@@ -440,7 +440,7 @@ impl fmt::Debug for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)?;
         for cause in &self.causes {
-            write!(f, "\n  caused by: {}", neutralised(cause))?;
+            write!(f, "\n  caused by: {}", neutralized(cause))?;
         }
         if let Some(details) = self.details() {
             write!(f, "\n{details}")?;

@@ -9,7 +9,7 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// The grid whose scheduler is at `url`, such as `http://127.0.0.1:8420`. Nothing is dialled before a job starts.
+    /// The grid whose scheduler is at `url`, such as `http://127.0.0.1:8420`. Nothing is dialed before a job starts.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_checked_before_anything_is_dialled() {
+    fn urls_are_checked_before_anything_is_dialed() {
         assert_eq!(Grid::at("http://127.0.0.1:8420").unwrap().url(), "http://127.0.0.1:8420");
         assert!(Grid::at("http://[::1]:8420").is_ok());
         for url in ["", "127.0.0.1:8420", "http://host", "https://host:1", "ftp://host:1", "http://ho st:1", "http://host:port"] {

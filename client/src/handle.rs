@@ -15,7 +15,7 @@ use crate::detached::{self, RawOutcomes};
 use crate::{CallEnd, CallError, Error, Grid, JobInfo, Result, Stdout};
 
 /// The detached job of this id, a [`JobId`] or its text, on the grid that a job would run on that names none. `T` is what its
-/// function returns. Nothing is dialled before something is asked of the job.
+/// function returns. Nothing is dialed before something is asked of the job.
 ///
 /// # Errors
 ///

@@ -24,7 +24,7 @@
 //!
 //! 1. [`remote_parallel_map`] collects the function, the inputs and the options (`map.rs`, `options.rs`);
 //! 2. the component is found, and refused when it was built from other source than this program (`component.rs`, `sources.rs`);
-//! 3. the grid is found ([`Grid`]), and dialled unless an earlier job's connection was kept (`connection.rs`); the job is opened
+//! 3. the grid is found ([`Grid`]), and dialed unless an earlier job's connection was kept (`connection.rs`); the job is opened
 //!    with the component's digest, and again after an upload if the grid does not have it (`job.rs`);
 //! 4. inputs go out as the grid takes them, outcomes come back (`calls.rs` for types, `raw_calls.rs` for bytes, `job.rs` for
 //!    messages);

@@ -81,7 +81,7 @@ where
         self
     }
 
-    /// A name for people to recognise the job by. Default: the function's.
+    /// A name for people to recognize the job by. Default: the function's.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.options.name = Some(name.into());
         self
@@ -205,7 +205,7 @@ where
     ///
     /// # Errors
     ///
-    /// What is known before anything is dialled: an option that cannot be meant, a component that is missing or stale, no grid,
+    /// What is known before anything is dialed: an option that cannot be meant, a component that is missing or stale, no grid,
     /// [inputs that wait on a channel](Error::BlockingInputs).
     pub fn generator(self) -> Result<Generator<F, I>> {
         let mut calls = self.into_calls().giving_early();

@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::AbortHandle;
 
 use crate::connection;
-use crate::terminal::neutralised;
+use crate::terminal::neutralized;
 
 /// How often the line is drawn anew, and how long after its start a job has none: one that is over by then needs none.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
@@ -232,7 +232,7 @@ impl Progress {
 /// What a job waits for, as people are shown it: on one line, and without anything that their terminal would obey. It comes from
 /// scheduler and nodes.
 pub(crate) fn shown_reason(reason: &str) -> String {
-    let line = neutralised(reason).replace(['\n', '\t'], " ");
+    let line = neutralized(reason).replace(['\n', '\t'], " ");
     truncated(&line, REASON_BYTES_MAX).into_owned()
 }
 

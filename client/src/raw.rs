@@ -17,7 +17,7 @@ use crate::{Grid, JobId, Result, submission};
 ///
 /// # Errors
 ///
-/// What is known before anything is dialled: an option that cannot be meant, a file that is no component, no grid.
+/// What is known before anything is dialed: an option that cannot be meant, a file that is no component, no grid.
 pub fn start<S>(component: &Path, name: &str, inputs: S, options: Options) -> Result<RawCalls<S>>
 where
     S: Stream<Item = Result<Bytes>> + Unpin,

@@ -1,4 +1,4 @@
-//! Dialling again: what a job that the grid keeps does when its connection breaks, or the scheduler goes away for a while.
+//! Dialing again: what a job that the grid keeps does when its connection breaks, or the scheduler goes away for a while.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ impl Redial {
         progress.set_waiting(Some(waiting_for(&error)));
         let is_long = self.backoff.spent() >= NOTICE_DELAY;
         let Some(pause) = self.backoff.next() else { return Err(error) };
-        tracing::debug!(error = &error as &dyn std::error::Error, tries = self.backoff.tries(), "dialling again");
+        tracing::debug!(error = &error as &dyn std::error::Error, tries = self.backoff.tries(), "dialing again");
         if is_long && !progress.has_line() && !std::mem::replace(&mut self.told, true) {
             // Stderr may be full, or stopped with Ctrl-S; the connection's own task must not wait behind it.
             tokio::task::block_in_place(|| progress::tell(&format!("waiting: {}", waiting_for(&error))));
@@ -85,7 +85,7 @@ fn waiting_for(error: &Error) -> String {
     match error {
         Error::Grid(GridError::ShuttingDown) => "the scheduler is shutting down, and the job goes on when it is back".to_owned(),
         Error::Unreachable { url, .. } | Error::ConnectionLost { url, .. } => {
-            format!("lost the connection to the grid at {url}, dialling again")
+            format!("lost the connection to the grid at {url}, dialing again")
         }
         other => other.to_string(),
     }

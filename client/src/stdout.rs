@@ -13,7 +13,7 @@ pub enum Stdout {
     /// Lines appear on this program's stdout and stderr, whole, while the calls run. They are written by another thread, so do
     /// not hold a lock of `std::io::stdout()` or `stderr()` over the job: that thread would wait for it, and the job with it.
     ///
-    /// On a terminal, control characters are shown instead of being sent, those of colours too; see [`Stdout::neutralised`]. A
+    /// On a terminal, control characters are shown instead of being sent, those of colors too; see [`Stdout::neutralized`]. A
     /// pipe or a file gets the bytes as they were printed.
     #[default]
     Inherit,
@@ -30,7 +30,7 @@ pub type Callback = Box<dyn FnMut(u64, OutputStream, &str) + Send>;
 
 impl Stdout {
     /// Gives every line to `callback`, without its newline: the call's index, the stream, and the text. All lines of a call come
-    /// before its result. The text is as it was printed, control characters included; see [`Stdout::neutralised`].
+    /// before its result. The text is as it was printed, control characters included; see [`Stdout::neutralized`].
     pub fn to(callback: impl FnMut(u64, OutputStream, &str) + Send + 'static) -> Self {
         Self::To(Box::new(callback))
     }
@@ -40,12 +40,12 @@ impl Stdout {
     /// clipboard, or make the terminal answer as if someone had typed.
     ///
     /// Newlines and tabs stay, and `\r\n` becomes a newline. Other control characters of ASCII become their pictures, such as
-    /// `␛`; the rest, and what changes the direction of what follows, becomes an escape such as `\u{9b}`. Colours are no
+    /// `␛`; the rest, and what changes the direction of what follows, becomes an escape such as `\u{9b}`. Colors are no
     /// exception: they can hide text by themselves and stay on for the lines of other calls, and to tell them apart from
     /// everything else is to risk a mistake that lets everything through.
     #[must_use]
-    pub fn neutralised(text: &str) -> Cow<'_, str> {
-        crate::terminal::neutralised(text)
+    pub fn neutralized(text: &str) -> Cow<'_, str> {
+        crate::terminal::neutralized(text)
     }
 }
 
@@ -111,7 +111,7 @@ mod show {
     /// What is written of lines. Where it goes is asked only when it matters: most lines are the same on a terminal, and a
     /// program may lead its stdout elsewhere during the job.
     fn shown(lines: &[u8], is_terminal: impl FnOnce() -> bool) -> Cow<'_, [u8]> {
-        if terminal::is_plain(lines) || !is_terminal() { Cow::Borrowed(lines) } else { terminal::neutralised_bytes(lines) }
+        if terminal::is_plain(lines) || !is_terminal() { Cow::Borrowed(lines) } else { terminal::neutralized_bytes(lines) }
     }
 
     fn write_lines(out: &mut dyn Write, prefix: &str, lines: &[u8]) -> io::Result<()> {

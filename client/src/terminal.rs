@@ -5,7 +5,7 @@
 //! been typed. What calls print and how they fail comes from code and data of anyone, so its control characters are made visible
 //! here.
 //!
-//! There is no exception for colours. To let them through is to tell them apart from everything else just as every terminal
+//! There is no exception for colors. To let them through is to tell them apart from everything else just as every terminal
 //! does, and one mistake in that lets everything through; they can also hide a text by themselves, and stay on for the lines of
 //! other calls.
 
@@ -18,7 +18,7 @@ const CHUNK_BYTES: usize = 64;
 /// `text` without anything that a terminal would obey. Newlines and tabs stay; `\r\n` becomes a newline. Other control
 /// characters of ASCII become their pictures, such as `␛`; the rest, and what changes the direction of what follows, becomes an
 /// escape such as `\u{9b}`.
-pub(crate) fn neutralised(text: &str) -> Cow<'_, str> {
+pub(crate) fn neutralized(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_obeyed) {
         return Cow::Borrowed(text);
     }
@@ -40,17 +40,17 @@ pub(crate) fn neutralised(text: &str) -> Cow<'_, str> {
 /// The same for bytes that should be a text: what is none becomes U+FFFD, and with it the control characters of terminals that
 /// do not know UTF-8.
 #[cfg(not(target_family = "wasm"))]
-pub(crate) fn neutralised_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn neutralized_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
     match String::from_utf8_lossy(bytes) {
-        Cow::Borrowed(text) => match neutralised(text) {
+        Cow::Borrowed(text) => match neutralized(text) {
             Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         },
-        Cow::Owned(text) => Cow::Owned(neutralised(&text).into_owned().into_bytes()),
+        Cow::Owned(text) => Cow::Owned(neutralized(&text).into_owned().into_bytes()),
     }
 }
 
-/// Whether all is ASCII that can be shown as it is, as in most lines. Much cheaper than [`neutralised_bytes`].
+/// Whether all is ASCII that can be shown as it is, as in most lines. Much cheaper than [`neutralized_bytes`].
 #[cfg(not(target_family = "wasm"))]
 pub(crate) fn is_plain(bytes: &[u8]) -> bool {
     let is_plain = |byte: u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~');
@@ -88,8 +88,8 @@ mod tests {
             ("a\u{202e}b\u{2066}c\u{2069}", "a\\u{202e}b\\u{2066}c\\u{2069}"),
             ("a\u{2028}b\u{2029}", "a\\u{2028}b\\u{2029}"),
         ] {
-            assert_eq!(neutralised(text), expected);
-            assert_eq!(neutralised_bytes(text.as_bytes()), expected.as_bytes());
+            assert_eq!(neutralized(text), expected);
+            assert_eq!(neutralized_bytes(text.as_bytes()), expected.as_bytes());
             assert!(!is_plain(text.as_bytes()));
         }
     }
@@ -98,17 +98,17 @@ mod tests {
     fn what_is_a_text_stays_where_it_is() {
         for text in ["", "a line\n\tand another\n", "~ !", "grüße, 世界 🦀 שלום e\u{301}\u{a0}\u{2027}\u{202f}\u{2065}\u{206a}"]
         {
-            assert!(matches!(neutralised(text), Cow::Borrowed(shown) if shown == text));
-            assert!(matches!(neutralised_bytes(text.as_bytes()), Cow::Borrowed(shown) if shown == text.as_bytes()));
+            assert!(matches!(neutralized(text), Cow::Borrowed(shown) if shown == text));
+            assert!(matches!(neutralized_bytes(text.as_bytes()), Cow::Borrowed(shown) if shown == text.as_bytes()));
             assert_eq!(is_plain(text.as_bytes()), text.is_ascii());
         }
     }
 
     #[test]
     fn bytes_that_are_no_text_become_replacement_characters() {
-        assert_eq!(neutralised_bytes(b"a\x9b31mb\xff\x1b\xe4"), "a\u{fffd}31mb\u{fffd}␛\u{fffd}".as_bytes());
+        assert_eq!(neutralized_bytes(b"a\x9b31mb\xff\x1b\xe4"), "a\u{fffd}31mb\u{fffd}␛\u{fffd}".as_bytes());
         // The continuation of a character is not on its own what it looks like.
-        assert_eq!(neutralised_bytes("ě".as_bytes()), "ě".as_bytes());
+        assert_eq!(neutralized_bytes("ě".as_bytes()), "ě".as_bytes());
     }
 
     /// Nothing a terminal would obey, by the standard library's word for it.
@@ -120,7 +120,7 @@ mod tests {
             "{shown:?}"
         );
         assert!(!shown.contains(['\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}']), "{shown:?}");
-        assert!(matches!(neutralised(shown), Cow::Borrowed(_)), "once is enough: {shown:?}");
+        assert!(matches!(neutralized(shown), Cow::Borrowed(_)), "once is enough: {shown:?}");
     }
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
         for char in '\0'..=char::MAX {
             text.clear();
             text.extend(['a', char, char, '\n']);
-            assert_is_tame(&neutralised(&text));
+            assert_is_tame(&neutralized(&text));
         }
     }
 
@@ -140,7 +140,7 @@ mod tests {
             for bytes in
                 [&[first, second][..], &[b'a', first, second, b'b'], &[0xe2, first, second], &[first, 0x80, second, b'\n']]
             {
-                let shown = neutralised_bytes(bytes);
+                let shown = neutralized_bytes(bytes);
                 assert_is_tame(std::str::from_utf8(&shown).unwrap());
                 if is_plain(bytes) {
                     assert_eq!(shown, bytes, "the short way leads to the same");

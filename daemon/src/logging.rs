@@ -35,7 +35,7 @@ pub fn init(format: LogFormat, filter: Option<&str>) -> anyhow::Result<()> {
         Err(error) => return Err(error).context("cannot read the environment variable BURLA_LOG"),
     };
     let filter = choose_filter(variable.as_deref(), filter)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colors());
     // A line that cannot be written (a full disk, a terminal that is gone) is lost. Otherwise tracing says so with
     // `eprintln!`, which panics for the same reason.
     let log = log.log_internal_errors(false);
@@ -55,8 +55,8 @@ fn choose_filter(variable: Option<&str>, setting: Option<&str>) -> anyhow::Resul
     })
 }
 
-/// Whether there is someone to see colours, who does not object to them (<https://no-color.org>).
-fn colours() -> bool {
+/// Whether there is someone to see colors, who does not object to them (<https://no-color.org>).
+fn colors() -> bool {
     std::io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

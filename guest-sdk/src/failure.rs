@@ -1,9 +1,9 @@
 //! A function's own error, on its way to the user: its text and the texts of its causes.
 //!
 //! An error type only has to be `Display`. Where it also is an `Error`, or leads to one as `anyhow::Error` and `Box<dyn Error>`
-//! do, its chain of sources comes along. Rust has no stable specialisation, but the macro knows the concrete type, and there
+//! do, its chain of sources comes along. Rust has no stable specialization, but the macro knows the concrete type, and there
 //! method resolution picks the first of the `CausesOf…` traits that applies to fewer references: the trick is known as autoref
-//! specialisation.
+//! specialization.
 
 use std::error::Error;
 use std::fmt::Display;

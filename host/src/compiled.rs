@@ -42,7 +42,7 @@ const OPEN_FILES: &str = if cfg!(target_os = "linux") { "/proc/self/fd" } else {
 /// What a file's mode grants to others than its owner.
 const MODE_OF_OTHERS: u32 = 0o077;
 
-/// The folder of compiled components, for one configuration of the engine. Each is a file: what wasmtime serialised, and behind
+/// The folder of compiled components, for one configuration of the engine. Each is a file: what wasmtime serialized, and behind
 /// it, where wasmtime does not look, the MAC.
 pub(crate) struct CompiledCache {
     blobs: BlobDir,
@@ -161,7 +161,7 @@ impl CompiledCache {
 
 #[expect(unsafe_code, reason = "the one place where compiled code is loaded")]
 fn deserialize(engine: &Engine, code: &Code<'_>) -> wasmtime::Result<Component> {
-    // SAFETY: this is what wasmtime of this version serialised for this configuration. It comes from a `MachineCode`, which a
+    // SAFETY: this is what wasmtime of this version serialized for this configuration. It comes from a `MachineCode`, which a
     // child process that runs our own binary wrote to a pipe that nobody else holds: either directly, or by way of a file. A
     // file has it because `store` wrote it there through the very descriptor that is given here, or because it carries, read
     // through that descriptor, a MAC under our key, which only `store` makes. Where the descriptor is opened again by its

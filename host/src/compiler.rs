@@ -142,7 +142,7 @@ fn this_program() -> PathBuf {
 pub struct MachineCode(Vec<u8>);
 
 impl MachineCode {
-    /// As wasmtime serialised it.
+    /// As wasmtime serialized it.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

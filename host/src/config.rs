@@ -59,7 +59,7 @@ pub(crate) struct Settings {
     )]
     insecure: Option<bool>,
 
-    /// A name for people to recognise it by. Default: the machine's.
+    /// A name for people to recognize it by. Default: the machine's.
     #[arg(long, env = "BURLA_NODE_NAME")]
     name: Option<String>,
 

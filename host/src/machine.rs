@@ -99,7 +99,7 @@ fn free_disk_bytes(folder: &Path) -> u64 {
     stats.map_or(0, |stats| stats.f_bavail * stats.f_frsize)
 }
 
-/// A name for people to recognise this machine by.
+/// A name for people to recognize this machine by.
 pub fn name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "node".to_owned() } else { name.trim().to_owned() }
@@ -151,7 +151,7 @@ fn meminfo_bytes(meminfo: &str, name: &str) -> Option<u64> {
     Some(kibibytes << 10)
 }
 
-/// Memory that this process and its neighbours can still have before the machine, or a control group, has none left.
+/// Memory that this process and its neighbors can still have before the machine, or a control group, has none left.
 fn available_memory_bytes() -> u64 {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let machine = meminfo_bytes(&meminfo, "MemAvailable:").unwrap_or(u64::MAX);

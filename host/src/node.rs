@@ -39,7 +39,7 @@ const HELD_OBSERVED_EVERY: Duration = Duration::from_secs(1);
 pub struct NodeConfig {
     /// The scheduler's address: `http://HOST:PORT`.
     pub scheduler_url: String,
-    /// A name for people to recognise it by.
+    /// A name for people to recognize it by.
     pub name: String,
     /// What calls may have.
     pub capacity: Resources,
@@ -209,7 +209,7 @@ fn jitter() -> f64 {
     f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX)
 }
 
-/// Ends what is running, or hands it back, and says goodbye. A scheduler that goes away meanwhile is dialled again: what runs is not
+/// Ends what is running, or hands it back, and says goodbye. A scheduler that goes away meanwhile is dialed again: what runs is not
 /// thrown away for that, nor what has ended and is not acknowledged.
 async fn leave(
     config: &NodeConfig,

@@ -1,4 +1,4 @@
-//! One connection to a scheduler, from dialling to its end. This is an edge file: generated types stop here.
+//! One connection to a scheduler, from dialing to its end. This is an edge file: generated types stop here.
 
 #[cfg(test)]
 mod tests;

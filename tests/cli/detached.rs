@@ -103,7 +103,7 @@ fn what_a_detached_job_printed_is_shown_on_the_streams_it_was_printed_to() {
 fn results_and_logs_follow_a_job_that_runs_also_when_its_scheduler_is_started_again() {
     let mut grid = LocalGrid::start(1);
     let inputs: String = (0..60).map(|number| format!("[{number}, 100]\n")).collect();
-    let id = detached(&grid, &["behaviour::answers"], &inputs);
+    let id = detached(&grid, &["behavior::answers"], &inputs);
     let results = Daemon::start(&mut on(&grid, &["results", &id, "--as-finished"]));
     let logs = Daemon::start(&mut on(&grid, &["logs", &id, "--follow"]));
     logs.wait_for("start ");
@@ -115,7 +115,7 @@ fn results_and_logs_follow_a_job_that_runs_also_when_its_scheduler_is_started_ag
     let mut expected: Vec<_> = starts.iter().map(String::as_str).collect();
     expected.sort_unstable();
     assert_eq!(lines_of(&logs.log()), expected);
-    let answers: Vec<_> = (0..60).map(|number| burla_test_guests::behaviour::answer(number).to_string()).collect();
+    let answers: Vec<_> = (0..60).map(|number| burla_test_guests::behavior::answer(number).to_string()).collect();
     let mut expected: Vec<_> = answers.iter().map(String::as_str).collect();
     expected.sort_unstable();
     assert_eq!(lines_of(&results.log()), expected);

@@ -114,9 +114,9 @@ fn what_calls_print_goes_to_stderr_and_options_reach_them() {
 fn what_precedes_a_failure_is_printed_and_the_first_failure_is_told() {
     let grid = LocalGrid::start(1);
     // The calls before the bad line take longer than reading it.
-    let stopped = map(&grid, &["behaviour::answers", "--discard-prints"], "[1, 300]\n[2, 600]\nx\n[3, 0]\n");
+    let stopped = map(&grid, &["behavior::answers", "--discard-prints"], "[1, 300]\n[2, 600]\nx\n[3, 0]\n");
     assert_exit(&stopped, 16);
-    let answers: String = (1..3).map(|number| format!("{}\n", burla_test_guests::behaviour::answer(number))).collect();
+    let answers: String = (1..3).map(|number| format!("{}\n", burla_test_guests::behavior::answer(number))).collect();
     assert_eq!(stdout(&stopped), answers);
     assert!(stderr(&stopped).contains("line 3 of the inputs cannot be used: it is not JSON"), "{}", stderr(&stopped));
     // The call of line 2 fails, although line 4 was seen to be bad before.
@@ -125,9 +125,9 @@ fn what_precedes_a_failure_is_printed_and_the_first_failure_is_told() {
     assert_eq!(stdout(&stopped), "1\n");
     assert!(stderr(&stopped).starts_with("error: the call of line 2 failed: three is not allowed\n"), "{}", stderr(&stopped));
     // It is refused at once, and the call before it goes on for a while.
-    let stopped = map(&grid, &["behaviour::answers", "--discard-prints"], "[1, 600]\n[\"x\", 0]\ny\n");
+    let stopped = map(&grid, &["behavior::answers", "--discard-prints"], "[1, 600]\n[\"x\", 0]\ny\n");
     assert_exit(&stopped, 15);
-    assert_eq!(stdout(&stopped), format!("{}\n", burla_test_guests::behaviour::answer(1)));
+    assert_eq!(stdout(&stopped), format!("{}\n", burla_test_guests::behavior::answer(1)));
     assert!(stderr(&stopped).starts_with("error: the call of line 2 was refused"), "{}", stderr(&stopped));
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use burla::remote_parallel_map;
 use burla_test_crates as crates;
-use burla_test_guests::{behaviour, typed};
+use burla_test_guests::{behavior, typed};
 use burla_tests::{LocalGrid, component};
 
 #[test]
@@ -44,19 +44,19 @@ fn large_inputs_and_outputs_arrive() {
 #[test]
 fn every_call_is_the_first_in_its_instance() {
     let grid = LocalGrid::start(1);
-    let counts = remote_parallel_map(behaviour::counts_calls, vec![(); 500]).grid(&grid.grid).run().unwrap();
+    let counts = remote_parallel_map(behavior::counts_calls, vec![(); 500]).grid(&grid.grid).run().unwrap();
     assert!(counts.iter().all(|count| *count == 1), "{counts:?}");
 }
 
 #[test]
 fn every_call_has_a_directory_with_nothing_but_tmp_and_leaves_none() {
     let grid = LocalGrid::start(1);
-    let seen = remote_parallel_map(behaviour::uses_its_directory, 0..200).grid(&grid.grid).run().unwrap();
+    let seen = remote_parallel_map(behavior::uses_its_directory, 0..200).grid(&grid.grid).run().unwrap();
     for (number, (before, read, after)) in seen.into_iter().enumerate() {
         assert_eq!(before, ["tmp"], "call {number}");
         assert_eq!((read, after), (format!("written by {number}"), ["deep", "file.txt", "tmp"].map(str::to_owned).to_vec()));
     }
-    assert_eq!(remote_parallel_map(behaviour::looks_outside, [()]).grid(&grid.grid).run().unwrap(), [Vec::<String>::new()]);
+    assert_eq!(remote_parallel_map(behavior::looks_outside, [()]).grid(&grid.grid).run().unwrap(), [Vec::<String>::new()]);
     // Whoever shut down well has left nothing.
     let sandboxes = grid.sandboxes(0);
     let LocalGrid { mut nodes, .. } = grid;
@@ -67,7 +67,7 @@ fn every_call_has_a_directory_with_nothing_but_tmp_and_leaves_none() {
 #[test]
 fn the_environment_is_the_jobs_and_nothing_else() {
     let grid = LocalGrid::start(1);
-    let job = remote_parallel_map(behaviour::environment, [()]).env("GREETING", "hello there").env("B", "");
+    let job = remote_parallel_map(behavior::environment, [()]).env("GREETING", "hello there").env("B", "");
     let seen = job.grid(&grid.grid).run().unwrap();
     let expected = [("B", ""), ("GREETING", "hello there")].map(|(key, value)| (key.to_owned(), value.to_owned()));
     assert_eq!(seen, [expected.to_vec()]);
@@ -78,7 +78,7 @@ fn clocks_run_and_calls_run_at_the_same_time() {
     let mut grid = LocalGrid::start(0);
     grid.add_node(&["--cpus", "50"]);
     let started = Instant::now();
-    let slept = remote_parallel_map(behaviour::sleeps, vec![500; 50]).grid(&grid.grid).run().unwrap();
+    let slept = remote_parallel_map(behavior::sleeps, vec![500; 50]).grid(&grid.grid).run().unwrap();
     assert!(started.elapsed() < Duration::from_secs(15), "50 calls of half a second took {:?}", started.elapsed());
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     for (milliseconds, at) in slept {
@@ -91,10 +91,10 @@ fn clocks_run_and_calls_run_at_the_same_time() {
 fn no_more_calls_run_at_one_time_than_allowed() {
     let mut grid = LocalGrid::start(0);
     (0..4).for_each(|_| grid.add_node(&["--cpus", "2"]));
-    let job = remote_parallel_map(behaviour::occupies, vec![50; 40]).max_parallelism(3);
+    let job = remote_parallel_map(behavior::occupies, vec![50; 40]).max_parallelism(3);
     assert_eq!(overlap(&job.grid(&grid.grid).run().unwrap()), 3);
     // Slots by CPU: one of two CPUs fits once on each node.
-    let job = remote_parallel_map(behaviour::occupies, vec![50; 24]).func_cpu(2.0);
+    let job = remote_parallel_map(behavior::occupies, vec![50; 24]).func_cpu(2.0);
     assert_eq!(overlap(&job.grid(&grid.grid).run().unwrap()), 4);
 }
 
@@ -102,7 +102,7 @@ fn no_more_calls_run_at_one_time_than_allowed() {
 fn slots_are_bound_by_memory_too() {
     let mut grid = LocalGrid::start(0);
     grid.add_node(&["--cpus", "16", "--memory", "2"]);
-    let job = remote_parallel_map(behaviour::occupies, vec![50; 12]).func_ram(1.0);
+    let job = remote_parallel_map(behavior::occupies, vec![50; 12]).func_ram(1.0);
     assert_eq!(overlap(&job.grid(&grid.grid).run().unwrap()), 2);
 }
 

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use burla::remote_parallel_map;
-use burla_test_guests::{behaviour, typed};
+use burla_test_guests::{behavior, typed};
 use burla_tests::{Daemon, LocalGrid, binary, joined, output};
 
 #[test]
@@ -66,7 +66,7 @@ fn a_component_travels_once_and_stays_compiled_across_restarts() {
 fn a_node_that_is_killed_loses_no_call() {
     let mut grid = LocalGrid::start(3);
     let on = grid.grid.clone();
-    let job = std::thread::spawn(move || remote_parallel_map(behaviour::sleeps, vec![20; 600]).grid(&on).run());
+    let job = std::thread::spawn(move || remote_parallel_map(behavior::sleeps, vec![20; 600]).grid(&on).run());
     // In the middle: some calls have ended, most have not.
     grid.scheduler.wait_for("job opened");
     grid.nodes.remove(1).kill();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use burla::{CallErrorKind, Error, Grid, remote_parallel_map};
-use burla_test_guests::{behaviour, failing, typed};
+use burla_test_guests::{behavior, failing, typed};
 use burla_tests::{LocalGrid, guests, joined};
 
 /// The one error of a one-call job.
@@ -76,7 +76,7 @@ fn the_first_failure_stops_the_job_while_others_sleep() {
 #[test]
 fn with_try_run_every_call_has_its_own_fate() {
     let grid = LocalGrid::start(2);
-    let fates = remote_parallel_map(behaviour::prints_and_may_fail, 0..6).grid(&grid.grid).try_run().unwrap();
+    let fates = remote_parallel_map(behavior::prints_and_may_fail, 0..6).grid(&grid.grid).try_run().unwrap();
     for (index, fate) in fates.iter().enumerate() {
         assert_eq!(fate.is_err(), index == 3, "call {index}: {fate:?}");
     }

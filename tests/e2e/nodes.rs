@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burla::{Grid, remote_parallel_map};
-use burla_test_guests::{behaviour, typed};
+use burla_test_guests::{behavior, typed};
 use burla_tests::{LocalGrid, Proxy, guests, joined, until};
 use rustix::process::Signal;
 
@@ -15,7 +15,7 @@ fn a_node_that_freezes_and_comes_back_repeats_nothing() {
     // Until it has come back, and then some more.
     let more = AtomicBool::new(true);
     let inputs = std::iter::repeat(50).take_while(|_| more.load(Ordering::Relaxed));
-    let slept = remote_parallel_map(behaviour::sleeps, inputs).grid(&grid.grid).generator().unwrap().indexed();
+    let slept = remote_parallel_map(behavior::sleeps, inputs).grid(&grid.grid).generator().unwrap().indexed();
     for slept in slept {
         indices.push(slept.unwrap().0);
         if indices.len() == 20 {
@@ -45,7 +45,7 @@ fn a_node_that_is_asked_to_end_ends_its_calls_first() {
     let mut grid = LocalGrid::start(2);
     let leaving = grid.nodes.remove(0);
     let (on, mut leaving) = (grid.grid.clone(), Some(leaving));
-    let slept = remote_parallel_map(behaviour::sleeps, vec![300; 40]).grid(&on).generator().unwrap();
+    let slept = remote_parallel_map(behavior::sleeps, vec![300; 40]).grid(&on).generator().unwrap();
     let mut ended = None;
     for (position, slept) in slept.enumerate() {
         slept.unwrap();
@@ -72,7 +72,7 @@ fn calls_that_take_too_long_for_a_node_that_leaves_run_elsewhere() {
     grid.add_node(&["--cpus", "1", "--drain-seconds", "0"]);
     let leaving = grid.nodes.remove(0);
     let on = grid.grid.clone();
-    let job = std::thread::spawn(move || remote_parallel_map(behaviour::sleeps, [2000, 1]).grid(&on).run());
+    let job = std::thread::spawn(move || remote_parallel_map(behavior::sleeps, [2000, 1]).grid(&on).run());
     until("it runs", || grid.grid.nodes().unwrap()[0].running == 1);
     assert!(leaving.terminate());
     grid.scheduler.wait_for("node left");
@@ -86,7 +86,7 @@ fn a_scheduler_that_is_asked_to_end_lets_jobs_end_and_new_ones_wait_for_the_next
     let mut local = LocalGrid::start(1);
     let grid = local.grid.clone();
     let on = grid.clone();
-    let job = std::thread::spawn(move || remote_parallel_map(behaviour::sleeps, [5000; 2]).grid(&on).run());
+    let job = std::thread::spawn(move || remote_parallel_map(behavior::sleeps, [5000; 2]).grid(&on).run());
     until("it runs", || grid.nodes().unwrap()[0].running == 2);
     local.scheduler.signal(Signal::TERM);
     local.scheduler.wait_for("no more jobs are taken");
@@ -106,7 +106,7 @@ fn the_next_job_works_after_a_connection_was_cut() {
     let through = Grid::at(proxy.url()).unwrap();
     let doubles = || remote_parallel_map(typed::doubles, [4]).grid(&through).run();
     assert_eq!(doubles().unwrap(), [8]);
-    let mut outputs = remote_parallel_map(behaviour::sleeps, [0, 1000]).grid(&through).generator().unwrap();
+    let mut outputs = remote_parallel_map(behavior::sleeps, [0, 1000]).grid(&through).generator().unwrap();
     outputs.next().unwrap().unwrap();
     proxy.cut();
     assert_eq!(doubles().unwrap(), [8]);
@@ -122,7 +122,7 @@ fn a_node_whose_connection_was_cut_comes_back() {
     let proxy = Proxy::to(grid.grid.url());
     grid.add_node(&["--cpus", "2", "--scheduler", proxy.url()]);
     let on = grid.grid.clone();
-    let job = std::thread::spawn(move || remote_parallel_map(behaviour::sleeps, vec![100; 30]).grid(&on).run());
+    let job = std::thread::spawn(move || remote_parallel_map(behavior::sleeps, vec![100; 30]).grid(&on).run());
     until("it runs", || grid.grid.nodes().unwrap()[0].running == 2);
     proxy.cut();
     grid.nodes[0].wait_for("joined the grid");

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use burla::{CanceledBy, Error, remote_parallel_map};
-use burla_test_guests::{behaviour, failing, typed};
+use burla_test_guests::{behavior, failing, typed};
 use burla_tests::{Daemon, LocalGrid, binary, http_get, joined, output, until};
 
 #[test]
@@ -60,7 +60,7 @@ fn health_and_metrics_are_told_by_both_daemons() {
         let line = log.lines().find(|line| line.contains("health and metrics on http://")).expect("it says where").to_owned();
         line.rsplit("http://").next().unwrap().split_whitespace().next().unwrap().to_owned()
     };
-    let fates = remote_parallel_map(behaviour::prints_and_may_fail, 0..10).grid(&grid.grid).try_run().unwrap();
+    let fates = remote_parallel_map(behavior::prints_and_may_fail, 0..10).grid(&grid.grid).try_run().unwrap();
     assert_eq!(fates.iter().filter(|fate| fate.is_err()).count(), 1);
     let (scheduler, node) = (address(&grid.scheduler), address(&grid.nodes[0]));
     for daemon in [&scheduler, &node] {

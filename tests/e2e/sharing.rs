@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burla::{Grid, remote_parallel_map};
-use burla_test_guests::{behaviour, typed};
+use burla_test_guests::{behavior, typed};
 use burla_tests::{LocalGrid, received};
 
 /// Says that it is enough, also when a test fails.
@@ -23,7 +23,7 @@ fn beside_an_endless_job(on: &Grid, milliseconds: u64, work: impl FnOnce() + Sen
         let endless = scope.spawn({
             let done = &done;
             move || {
-                let slept = remote_parallel_map(behaviour::sleeps, std::iter::repeat(milliseconds)).grid(on).generator();
+                let slept = remote_parallel_map(behavior::sleeps, std::iter::repeat(milliseconds)).grid(on).generator();
                 slept
                     .unwrap()
                     .take_while(|_| !done.load(Ordering::Relaxed))
@@ -85,7 +85,7 @@ fn short_calls_do_not_wait_behind_a_long_one() {
     grid.add_node(&["--cpus", "1"]);
     // By the time of the long one, the others are known to be short, and many were sent to wait at each node.
     let inputs = (0..600).map(|index| if index == 200 { 4000 } else { 0 });
-    let slept = remote_parallel_map(behaviour::sleeps, inputs).grid(&grid.grid).generator().unwrap().indexed();
+    let slept = remote_parallel_map(behavior::sleeps, inputs).grid(&grid.grid).generator().unwrap().indexed();
     let indices: Vec<_> = slept.map(|slept| slept.unwrap().0).collect();
     assert_eq!((indices.len(), indices.last()), (600, Some(&200)));
 }
@@ -94,10 +94,10 @@ fn short_calls_do_not_wait_behind_a_long_one() {
 fn calls_that_take_more_than_was_reserved_run_again_when_the_node_is_short() {
     let mut grid = LocalGrid::start(0);
     grid.add_node(&["--cpus", "6", "--memory", "1"]);
-    let held = remote_parallel_map(behaviour::holds_memory, vec![(300, 200); 12]).grid(&grid.grid).run().unwrap();
+    let held = remote_parallel_map(behavior::holds_memory, vec![(300, 200); 12]).grid(&grid.grid).run().unwrap();
     assert_eq!(held, [300 << 20; 12]);
     // One that asks for more than there is cannot be helped.
-    let fates = remote_parallel_map(behaviour::holds_memory, [(1200, 0)]).grid(&grid.grid).try_run().unwrap();
+    let fates = remote_parallel_map(behavior::holds_memory, [(1200, 0)]).grid(&grid.grid).try_run().unwrap();
     let error = fates[0].as_ref().unwrap_err();
     assert!(error.message.contains("exceeded func_ram of 1024.0 MiB"), "{error}");
 }

@@ -7,14 +7,14 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use burla::{CallErrorKind, Error, Stdout, remote_parallel_map};
-use burla_test_guests::{behaviour, typed};
+use burla_test_guests::{behavior, typed};
 use burla_tests::{LocalGrid, until};
 use tokio_stream::Stream;
 
 #[test]
 fn a_generator_gives_outputs_as_calls_finish() {
     let grid = LocalGrid::start(1);
-    let slept = remote_parallel_map(behaviour::sleeps, [1500, 0, 0]).grid(&grid.grid).generator().unwrap().indexed();
+    let slept = remote_parallel_map(behavior::sleeps, [1500, 0, 0]).grid(&grid.grid).generator().unwrap().indexed();
     let mut indices: Vec<_> = slept.map(|slept| slept.unwrap().0).collect();
     assert_eq!(indices.pop(), Some(0), "the slow one is last");
     indices.sort_unstable();
@@ -100,7 +100,7 @@ async fn inputs_come_from_a_stream_and_outputs_before_the_next_input() {
 #[test]
 fn a_failed_call_is_an_item_and_the_others_follow() {
     let grid = LocalGrid::start(1);
-    let job = remote_parallel_map(behaviour::prints_and_may_fail, 0..6).stdout(Stdout::Discard).grid(&grid.grid);
+    let job = remote_parallel_map(behavior::prints_and_may_fail, 0..6).stdout(Stdout::Discard).grid(&grid.grid);
     let (done, failed): (Vec<_>, Vec<_>) = job.generator().unwrap().partition(Result::is_ok);
     assert_eq!(done.len(), 5);
     let Some(Err(Error::Call(error))) = failed.into_iter().next() else { panic!("no error") };
@@ -117,9 +117,9 @@ fn an_option_that_cannot_be_meant_fails_before_anything_begins() {
 async fn blocking_methods_work_on_a_thread_of_an_asynchronous_runtime() {
     let grid = LocalGrid::start(1);
     // More steps than tokio lets a task make before its runtime has had a turn.
-    let slept = remote_parallel_map(behaviour::sleeps, vec![1; 1000]).grid(&grid.grid).run().unwrap();
+    let slept = remote_parallel_map(behavior::sleeps, vec![1; 1000]).grid(&grid.grid).run().unwrap();
     assert_eq!(slept.len(), 1000);
-    let slept = remote_parallel_map(behaviour::sleeps, vec![1; 1000]).grid(&grid.grid).generator().unwrap();
+    let slept = remote_parallel_map(behavior::sleeps, vec![1; 1000]).grid(&grid.grid).generator().unwrap();
     assert_eq!(slept.map(Result::unwrap).count(), 1000);
     for _ in 0..300 {
         assert_eq!(grid.grid.nodes().unwrap().len(), 1);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::pin::pin;
 
 use burla::{CallErrorKind, Error, JobState, remote_parallel_map};
-use burla_test_guests::{behaviour, failing, typed};
+use burla_test_guests::{behavior, failing, typed};
 use burla_tests::survivor::{self, Task, Told};
 use burla_tests::{Lines, LocalGrid, Proxy, guests, joined, rounds, until};
 use rustix::process::Signal;
@@ -14,13 +14,13 @@ fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_survivor"))
 }
 
-/// Inputs of `behaviour::answers`.
+/// Inputs of `behavior::answers`.
 fn inputs(calls: u64, milliseconds: u64) -> impl Iterator<Item = (u64, u64)> {
     (0..calls).map(move |number| (number, milliseconds))
 }
 
 fn answers(calls: u64) -> Vec<u64> {
-    (0..calls).map(behaviour::answer).collect()
+    (0..calls).map(behavior::answer).collect()
 }
 
 /// Each call has shown its one line once.
@@ -36,7 +36,7 @@ fn an_attached_job_outlives_its_scheduler() {
     let mut grid = LocalGrid::start(2);
     let (on, lines) = (grid.grid.clone(), Lines::default());
     let shown = lines.callback();
-    let job = std::thread::spawn(move || remote_parallel_map(behaviour::answers, inputs(200, 100)).stdout(shown).grid(&on).run());
+    let job = std::thread::spawn(move || remote_parallel_map(behavior::answers, inputs(200, 100)).stdout(shown).grid(&on).run());
     until("some calls have ended", || grid.grid.jobs().unwrap().first().is_some_and(|job| job.calls_ended > 20));
     grid.restart_scheduler(&[]);
     assert_eq!(joined(job, "the job has ended").unwrap(), answers(200));
@@ -113,7 +113,7 @@ fn a_client_that_was_suspended_past_the_grace_has_the_rest_run_again() {
 fn calls_of_a_node_that_freezes_run_elsewhere() {
     let grid = LocalGrid::start(2);
     let on = grid.grid.clone();
-    let job = std::thread::spawn(move || remote_parallel_map(behaviour::answers, inputs(300, 100)).grid(&on).run());
+    let job = std::thread::spawn(move || remote_parallel_map(behavior::answers, inputs(300, 100)).grid(&on).run());
     until("it runs", || grid.grid.nodes().unwrap().iter().all(|node| node.running == 2));
     grid.nodes[1].signal(Signal::STOP);
     grid.scheduler.wait_for("node left");
@@ -135,7 +135,7 @@ fn a_call_that_runs_while_its_node_is_cut_off_is_not_begun_again() {
     grid.add_node(&["--cpus", "2", "--scheduler", proxy.url()]);
     let (on, lines) = (grid.grid.clone(), Lines::default());
     let shown = lines.callback();
-    let job = std::thread::spawn(move || remote_parallel_map(behaviour::answers, inputs(2, 3000)).stdout(shown).grid(&on).run());
+    let job = std::thread::spawn(move || remote_parallel_map(behavior::answers, inputs(2, 3000)).stdout(shown).grid(&on).run());
     // That they are sent is not enough.
     until("they have begun", || lines.count() == 2);
     proxy.cut();
@@ -152,7 +152,7 @@ fn a_node_that_leaves_while_its_scheduler_dies_ends_its_calls_first() {
     grid.add_node(&["--cpus", "2", "--drain-seconds", "60"]);
     let (on, lines) = (grid.grid.clone(), Lines::default());
     let shown = lines.callback();
-    let job = std::thread::spawn(move || remote_parallel_map(behaviour::answers, inputs(2, 5000)).stdout(shown).grid(&on).run());
+    let job = std::thread::spawn(move || remote_parallel_map(behavior::answers, inputs(2, 5000)).stdout(shown).grid(&on).run());
     until("they have begun", || lines.count() == 2);
     grid.nodes[0].signal(Signal::TERM);
     grid.scheduler.wait_for("node is leaving");
@@ -167,9 +167,9 @@ fn a_node_that_leaves_while_its_scheduler_dies_ends_its_calls_first() {
 fn two_jobs_do_not_mix_while_processes_die() {
     let mut grid = LocalGrid::start(2);
     let (one, other) = (grid.grid.clone(), grid.grid.clone());
-    let one = std::thread::spawn(move || remote_parallel_map(behaviour::answers, inputs(200, 50)).grid(&one).run());
+    let one = std::thread::spawn(move || remote_parallel_map(behavior::answers, inputs(200, 50)).grid(&one).run());
     let other = std::thread::spawn(move || {
-        remote_parallel_map(behaviour::answers_at_length, (0..200).map(|number| (number, 50, 100))).grid(&other).run()
+        remote_parallel_map(behavior::answers_at_length, (0..200).map(|number| (number, 50, 100))).grid(&other).run()
     });
     until("both run", || {
         let jobs = grid.grid.jobs().unwrap();
@@ -178,7 +178,7 @@ fn two_jobs_do_not_mix_while_processes_die() {
     grid.restart_node(0, &["--cpus", "2"]);
     grid.restart_scheduler(&[]);
     assert_eq!(joined(one, "the job has ended").unwrap(), answers(200));
-    let expected: Vec<_> = (0..200).map(|number| (number, behaviour::text_of(number, 100))).collect();
+    let expected: Vec<_> = (0..200).map(|number| (number, behavior::text_of(number, 100))).collect();
     assert_eq!(joined(other, "the job has ended").unwrap(), expected);
 }
 
@@ -218,10 +218,10 @@ fn a_call_that_loses_three_nodes_is_lost() {
 #[test]
 fn calls_that_fail_are_tried_again_as_often_as_wanted() {
     let grid = LocalGrid::start(1);
-    let by_chance = remote_parallel_map(behaviour::fails_by_chance, (0..50).map(|number| (number, 50))).retries(20);
+    let by_chance = remote_parallel_map(behavior::fails_by_chance, (0..50).map(|number| (number, 50))).retries(20);
     assert_eq!(by_chance.grid(&grid.grid).run().unwrap(), (0..50).collect::<Vec<_>>());
     assert!(grid.grid.jobs_with_ended().unwrap()[0].retried > 0);
-    let always = remote_parallel_map(behaviour::fails_by_chance, [(7, 100)]).retries(2).grid(&grid.grid).run();
+    let always = remote_parallel_map(behavior::fails_by_chance, [(7, 100)]).retries(2).grid(&grid.grid).run();
     let Err(Error::Call(error)) = always else { panic!("{always:?}") };
     assert_eq!((error.kind, error.message.as_str()), (CallErrorKind::Failed, "7 had no luck"));
 }
@@ -285,18 +285,18 @@ fn an_attached_job_whose_client_is_killed_ends_and_a_detached_one_goes_on() {
 #[test]
 fn a_disk_that_is_full_holds_detached_jobs_up_and_loses_nothing() {
     let grid = LocalGrid::start(2);
-    let job = remote_parallel_map(behaviour::answers, inputs(300, 50)).grid(&grid.grid).detach().unwrap();
+    let job = remote_parallel_map(behavior::answers, inputs(300, 50)).grid(&grid.grid).detach().unwrap();
     until("some calls have ended", || job.info().unwrap().calls_ended > 20);
     grid.fill_disk(true);
     until("it says what it waits for", || job.info().unwrap().waiting.is_some_and(|reason| reason.contains("cannot keep jobs")));
     // Nothing of an attached job is on the disk, and of one that is handed over now nothing can be.
     let (on, lines) = (grid.grid.clone(), Lines::default());
     assert_eq!(
-        remote_parallel_map(behaviour::answers, inputs(20, 1)).stdout(lines.callback()).grid(&on).run().unwrap(),
+        remote_parallel_map(behavior::answers, inputs(20, 1)).stdout(lines.callback()).grid(&on).run().unwrap(),
         answers(20)
     );
     assert_started_once(&lines, 20);
-    let refused = remote_parallel_map(behaviour::answers, inputs(20, 1)).grid(&on).detach();
+    let refused = remote_parallel_map(behavior::answers, inputs(20, 1)).grid(&on).detach();
     let Err(Error::Grid(error)) = refused else { panic!("{refused:?}") };
     assert!(error.to_string().starts_with("the grid cannot keep the job: cannot keep jobs"), "{error}");
     grid.fill_disk(false);
@@ -307,7 +307,7 @@ fn a_disk_that_is_full_holds_detached_jobs_up_and_loses_nothing() {
 #[test]
 fn a_scheduler_that_dies_while_its_disk_is_full_goes_on_with_what_was_kept() {
     let mut grid = LocalGrid::start(1);
-    let job = remote_parallel_map(behaviour::answers, inputs(100, 50)).grid(&grid.grid).detach().unwrap();
+    let job = remote_parallel_map(behavior::answers, inputs(100, 50)).grid(&grid.grid).detach().unwrap();
     until("some calls have ended", || job.info().unwrap().calls_ended > 10);
     grid.fill_disk(true);
     until("it says what it waits for", || job.info().unwrap().waiting.is_some());
@@ -321,7 +321,7 @@ fn a_job_that_is_dropped_stops_also_when_the_grid_takes_no_more_inputs() {
     let mut grid = LocalGrid::without_nodes_with(&["--client-grace-seconds", "3600"]);
     grid.add_node(&["--cpus", "2"]);
     let endless = (0_u64..).map(|number| (number, 3_600_000));
-    let job = remote_parallel_map(behaviour::answers, endless).stdout(burla::Stdout::Discard).grid(&grid.grid);
+    let job = remote_parallel_map(behavior::answers, endless).stdout(burla::Stdout::Discard).grid(&grid.grid);
     let (drop_it, dropped) = tokio::sync::oneshot::channel::<()>();
     let user = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -12,14 +12,14 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use burla::{Grid, Stdout, remote_parallel_map};
-use burla_test_guests::behaviour;
+use burla_test_guests::behavior;
 
 use crate::Daemon;
 
 /// What a client is to do.
 #[derive(Clone, Copy, Debug)]
 pub enum Task<'a> {
-    /// Run an attached job of so many calls of `behaviour::answers` that each sleep for so many milliseconds.
+    /// Run an attached job of so many calls of `behavior::answers` that each sleep for so many milliseconds.
     Run { calls: u64, milliseconds: u64 },
     /// Give the same job to the grid, and end. Between inputs it pauses for so many microseconds.
     Submit { calls: u64, milliseconds: u64, pause_micros: u64 },
@@ -81,13 +81,13 @@ impl Told {
         told
     }
 
-    /// What is not as it has to be at the end of a job of so many calls of `behaviour::answers`: all outputs are there, once each,
+    /// What is not as it has to be at the end of a job of so many calls of `behavior::answers`: all outputs are there, once each,
     /// and right.
     pub fn wrong_outputs(&self, calls: u64) -> Option<String> {
         let wrong = (0..calls).find_map(|index| match self.outputs.get(&index) {
             None => Some(format!("result {index} is missing, {} of {calls} are there", self.outputs.len())),
             Some((_, times)) if *times != 1 => Some(format!("result {index} came {times} times")),
-            Some((output, _)) if *output != behaviour::answer(index).to_string() => Some(format!("result {index} is {output}")),
+            Some((output, _)) if *output != behavior::answer(index).to_string() => Some(format!("result {index} is {output}")),
             Some(_) => None,
         });
         wrong.or_else(|| (self.outputs.len() as u64 > calls).then(|| format!("there are {} of {calls}", self.outputs.len())))
@@ -117,7 +117,7 @@ fn run(arguments: &[String]) -> burla::Result<()> {
     let number = |position: usize| arguments[position].parse::<u64>().expect("a number");
     match arguments[0].as_str() {
         "run" => {
-            let job = remote_parallel_map(behaviour::answers, inputs(number(1), number(2), 0)).stdout(lines()).spinner(false);
+            let job = remote_parallel_map(behavior::answers, inputs(number(1), number(2), 0)).stdout(lines()).spinner(false);
             let mut count = 0;
             for result in job.generator()?.indexed() {
                 let (index, output) = result?;
@@ -135,7 +135,7 @@ fn run(arguments: &[String]) -> burla::Result<()> {
 }
 
 fn submit(calls: u64, milliseconds: u64, pause_micros: u64) -> burla::Result<burla::JobHandle<u64>> {
-    let job = remote_parallel_map(behaviour::answers, inputs(calls, milliseconds, pause_micros)).spinner(false).detach()?;
+    let job = remote_parallel_map(behavior::answers, inputs(calls, milliseconds, pause_micros)).spinner(false).detach()?;
     say(format_args!("job {}", job.id()));
     Ok(job)
 }

@@ -321,7 +321,7 @@ fn parse_range(text: &str) -> Result<AddressRange, &'static str> {
     Ok(AddressRange { first, prefix_bits })
 }
 
-/// The addresses at which no host of the public internet is: those of this machine, of its neighbours, of private networks and
+/// The addresses at which no host of the public internet is: those of this machine, of its neighbors, of private networks and
 /// their metadata services, and those that are set aside for something else.
 ///
 /// From the registries of the Internet Assigned Numbers Authority:

@@ -17,7 +17,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use burla::{Stdout, remote_parallel_map};
-use burla_test_guests::{behaviour, typed};
+use burla_test_guests::{behavior, typed};
 use burla_tests::{LocalGrid, component, until};
 use rustix::process::Signal;
 
@@ -65,11 +65,7 @@ fn prints() {
         });
         seconds(|| {
             drop(
-                remote_parallel_map(behaviour::prints, (0..inputs).map(|n| (n, 1)))
-                    .stdout(stdout)
-                    .grid(&grid.grid)
-                    .run()
-                    .unwrap(),
+                remote_parallel_map(behavior::prints, (0..inputs).map(|n| (n, 1))).stdout(stdout).grid(&grid.grid).run().unwrap(),
             )
         })
     };
@@ -148,7 +144,7 @@ fn gigabyte() {
 /// A job of 100 calls of 10 ms, alone and while another has 100,000.
 fn sharing() {
     let grid = LocalGrid::start(2);
-    let small = || seconds(|| drop(remote_parallel_map(behaviour::sleeps, vec![10; 100]).grid(&grid.grid).run().unwrap()));
+    let small = || seconds(|| drop(remote_parallel_map(behavior::sleeps, vec![10; 100]).grid(&grid.grid).run().unwrap()));
     small();
     let alone = median((0..5).map(|_| small()).collect());
     println!("sharing: 100 calls of 10 ms on 4 slots, alone: {alone:.2} s (median of 5)");
@@ -160,7 +156,7 @@ fn sharing() {
                 let done = &done;
                 move || {
                     let inputs = std::iter::repeat_n(milliseconds, 100_000);
-                    let slept = remote_parallel_map(behaviour::sleeps, inputs).grid(on).generator().unwrap();
+                    let slept = remote_parallel_map(behavior::sleeps, inputs).grid(on).generator().unwrap();
                     slept.take_while(|_| !done.load(Ordering::Relaxed)).for_each(|_| {
                         let _ = sender.send(());
                     });
@@ -179,7 +175,7 @@ fn sharing() {
 
 fn parallelism() {
     let grid = LocalGrid::start(4);
-    let intervals = remote_parallel_map(behaviour::occupies, vec![20; 200]).max_parallelism(3).grid(&grid.grid).run().unwrap();
+    let intervals = remote_parallel_map(behavior::occupies, vec![20; 200]).max_parallelism(3).grid(&grid.grid).run().unwrap();
     let at = |moment: u128| intervals.iter().filter(|(start, end)| *start <= moment && moment < *end).count();
     let peak = intervals.iter().map(|(start, _)| at(*start)).max().unwrap();
     println!(
@@ -193,7 +189,7 @@ fn kill() {
         drop(remote_parallel_map(typed::doubles, 0..100).grid(&grid.grid).run().unwrap());
         let mut indices = HashSet::new();
         let elapsed = seconds(|| {
-            let slept = remote_parallel_map(behaviour::sleeps, vec![20; 1200]).grid(&grid.grid).generator().unwrap().indexed();
+            let slept = remote_parallel_map(behavior::sleeps, vec![20; 1200]).grid(&grid.grid).generator().unwrap().indexed();
             for (position, slept) in slept.enumerate() {
                 if kill && position == 600 {
                     grid.nodes.remove(1).kill();
@@ -215,7 +211,7 @@ fn freeze() {
     let grid = LocalGrid::start(3);
     let mut indices = HashSet::new();
     let elapsed = seconds(|| {
-        let slept = remote_parallel_map(behaviour::sleeps, vec![100; 4000]).grid(&grid.grid).generator().unwrap().indexed();
+        let slept = remote_parallel_map(behavior::sleeps, vec![100; 4000]).grid(&grid.grid).generator().unwrap().indexed();
         let mut frozen: Option<Instant> = None;
         let mut thawed = false;
         for (position, slept) in slept.enumerate() {

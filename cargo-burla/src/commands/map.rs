@@ -74,7 +74,7 @@ fn function<'a>(component: &'a Packaged, wanted: &str) -> Result<&'a FunctionInf
         [function] => Ok(function),
         several => {
             // They are shown to people, and the component may be anyone's.
-            let shown = |function: &FunctionInfo| Stdout::neutralised(&function.name).into_owned();
+            let shown = |function: &FunctionInfo| Stdout::neutralized(&function.name).into_owned();
             let available = if several.is_empty() {
                 functions.iter().map(shown).collect()
             } else {
@@ -96,7 +96,7 @@ fn takes_text(signature: &str) -> bool {
 fn options(arguments: &Map, grid: Grid) -> Options {
     let is_terminal = io::stderr().is_terminal();
     let prints = Stdout::to(move |_, _, line| {
-        super::tell_plainly(&if is_terminal { Stdout::neutralised(line) } else { Cow::Borrowed(line) });
+        super::tell_plainly(&if is_terminal { Stdout::neutralized(line) } else { Cow::Borrowed(line) });
     });
     Options {
         func_cpu: arguments.func_cpu,

@@ -240,7 +240,7 @@ impl Outputs {
         let mut stdout = io::stdout().lock();
         let written = if self.shares_terminal {
             // JSON escapes control characters of ASCII only.
-            stdout.write_all(Stdout::neutralised(&String::from_utf8_lossy(&self.unwritten)).as_bytes())
+            stdout.write_all(Stdout::neutralized(&String::from_utf8_lossy(&self.unwritten)).as_bytes())
         } else {
             stdout.write_all(&self.unwritten)
         };

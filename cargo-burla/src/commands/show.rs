@@ -45,7 +45,7 @@ fn cancel_all(grid: &Grid) -> Result<(), CommandError> {
     let mut failure = None;
     for job in open {
         match grid.cancel(job.id) {
-            Ok(()) => super::tell(&format!("canceled job {} ({})", job.id, burla::Stdout::neutralised(&job.name))),
+            Ok(()) => super::tell(&format!("canceled job {} ({})", job.id, burla::Stdout::neutralized(&job.name))),
             // It has ended by itself meanwhile.
             Err(Error::JobOver { state, .. }) => super::tell(&format!("job {} is over: {state}", job.id)),
             Err(error) => _ = failure.get_or_insert(about(grid, job.id, CommandError::Job(error))),

@@ -12,14 +12,14 @@ const CENTER: (f64, f64) = (-0.75, 0.0);
 /// How much of the plane the image shows in each direction.
 const SPAN: f64 = 2.6;
 
-/// The square of the distance from zero at which a point has left. Leaving begins at 2; further out, the colours of neighbouring
+/// The square of the distance from zero at which a point has left. Leaving begins at 2; further out, the colors of neighboring
 /// iterations meet without a visible step.
 const LEFT_AT: f64 = 65_536.0;
 
-/// The colours that the points outside go through, round and round: one more for each doubling of their iterations.
+/// The colors that the points outside go through, round and round: one more for each doubling of their iterations.
 const PALETTE: [[u8; PIXEL_BYTES]; 5] = [[0, 7, 100], [32, 107, 203], [237, 255, 255], [255, 170, 0], [0, 2, 0]];
 
-/// The colour of the points inside.
+/// The color of the points inside.
 const INSIDE: [u8; PIXEL_BYTES] = [0, 0, 0];
 
 /// The whole image.
@@ -63,7 +63,7 @@ pub fn draw(view: View, tile: Tile) -> Picture {
         for column in tile.left..tile.left + tile.width {
             let left_after = left_after(view.point(column, row), view.iterations);
             picture.inside += u64::from(left_after.is_none());
-            picture.pixels.extend_from_slice(&left_after.map_or(INSIDE, colour));
+            picture.pixels.extend_from_slice(&left_after.map_or(INSIDE, color));
         }
     }
     picture
@@ -86,7 +86,7 @@ impl View {
 }
 
 /// After how many iterations of z² + c the point c leaves; `None` for one that does not. The fraction says how far it then is,
-/// which makes colours run into each other instead of forming bands.
+/// which makes colors run into each other instead of forming bands.
 fn left_after((real, imaginary): (f64, f64), iterations: u32) -> Option<f64> {
     let (mut x, mut y) = (0.0_f64, 0.0_f64);
     for iteration in 0..iterations {
@@ -100,7 +100,7 @@ fn left_after((real, imaginary): (f64, f64), iterations: u32) -> Option<f64> {
     None
 }
 
-fn colour(left_after: f64) -> [u8; PIXEL_BYTES] {
+fn color(left_after: f64) -> [u8; PIXEL_BYTES] {
     let position = libm::log2(left_after.max(0.0) + 1.0);
     let stop = position as usize;
     let (from, to) = (PALETTE[stop % PALETTE.len()], PALETTE[(stop + 1) % PALETTE.len()]);

@@ -303,13 +303,13 @@ mod tests {
 
     /// What a file is, as a test knows it.
     #[derive(Clone, Copy, Debug, Default)]
-    struct Modelled {
+    struct Modeled {
         size: u64,
         names: u64,
         holders: u64,
     }
 
-    impl Modelled {
+    impl Modeled {
         fn charge(&self) -> u64 {
             self.size.next_multiple_of(BLOCK_BYTES)
         }
@@ -341,7 +341,7 @@ mod tests {
             let node = Arc::new(NodeDisk::new(u64::MAX));
             let limits = DiskLimits { bytes_max: BLOCKS_MAX * BLOCK_BYTES, entries_max: ENTRIES_MAX, depth_max: 1 };
             let mut accounts = Accounts::new(limits, Arc::clone(&node));
-            let mut files = [Modelled::default(); FILES];
+            let mut files = [Modeled::default(); FILES];
             for (act, number) in acts {
                 let inode = number as Inode;
                 let entry = Entry { inode, kind: Kind::File };
@@ -381,9 +381,9 @@ mod tests {
                     _ => {}
                 }
                 if file.names + file.holders == 0 {
-                    *file = Modelled::default();
+                    *file = Modeled::default();
                 }
-                prop_assert_eq!(node.held_bytes(), files.iter().map(Modelled::charge).sum::<u64>());
+                prop_assert_eq!(node.held_bytes(), files.iter().map(Modeled::charge).sum::<u64>());
                 prop_assert_eq!(accounts.entries(), files.iter().map(|file| file.names).sum::<u64>());
                 prop_assert!(accounts.entries() <= ENTRIES_MAX);
             }

@@ -14,7 +14,7 @@ pub struct NetworkPolicy {
     pub grantable: Vec<NetworkGrant>,
     /// Addresses that are not public, or this machine's own, and that calls may reach nevertheless, where they are granted:
     /// `allow-private`. By default none, so that no job reaches the node's own services at [`NetworkPolicy::own`] addresses, its
-    /// neighbours at private ones, or a cloud's metadata. What leads back here from elsewhere, such as a router's public address
+    /// neighbors at private ones, or a cloud's metadata. What leads back here from elsewhere, such as a router's public address
     /// that forwards to this machine, is public like any other.
     pub private: Vec<AddressRange>,
     /// Addresses of this machine, which count as private even where they are public. By default those that it had when this was

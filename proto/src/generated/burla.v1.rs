@@ -382,7 +382,7 @@ pub struct OpenJob {
     /// Calls of this job that run at one time; absent where the user gave none.
     #[prost(uint64, optional, tag = "5")]
     pub max_parallelism: ::core::option::Option<u64>,
-    /// For people to recognise it by.
+    /// For people to recognize it by.
     #[prost(string, tag = "6")]
     pub name: ::prost::alloc::string::String,
     /// Chosen by the client, so that what is asked twice happens once. 16 bytes.
@@ -584,7 +584,7 @@ pub struct CallEvents {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NodeLost {
-    /// For people to recognise it by.
+    /// For people to recognize it by.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     /// Calls that it had and that run again.
@@ -1900,7 +1900,7 @@ pub mod node_message {
 pub struct Hello {
     #[prost(message, optional, tag = "1")]
     pub node: ::core::option::Option<Peer>,
-    /// For people to recognise it by.
+    /// For people to recognize it by.
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]

@@ -18,7 +18,7 @@ pub const TICK: Duration = Duration::from_millis(50);
 /// What a job asks for.
 #[derive(Clone, Debug)]
 pub struct JobSpec {
-    /// For people to recognise it by.
+    /// For people to recognize it by.
     pub name: String,
     /// What every call runs.
     pub work: Arc<Work>,
@@ -100,7 +100,7 @@ pub struct Tries {
 /// A node, as it introduced itself.
 #[derive(Clone, Debug)]
 pub struct NodeSpec {
-    /// For people to recognise it by.
+    /// For people to recognize it by.
     pub name: String,
     /// What its calls may have together.
     pub capacity: Resources,
@@ -282,7 +282,7 @@ pub struct Progress {
 /// A node that was lost, as a job sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeLost {
-    /// For people to recognise it by.
+    /// For people to recognize it by.
     pub name: String,
     /// Calls of the job that it had and that run again.
     pub calls: u64,

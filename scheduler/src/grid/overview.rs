@@ -14,7 +14,7 @@ use super::lease::Lease;
 pub struct NodeOverview {
     /// Which one.
     pub id: NodeId,
-    /// For people to recognise it by.
+    /// For people to recognize it by.
     pub name: String,
     /// Its version of Burla.
     pub version: String,
@@ -35,7 +35,7 @@ pub struct NodeOverview {
 pub struct JobOverview {
     /// Which one.
     pub id: JobId,
-    /// For people to recognise it by.
+    /// For people to recognize it by.
     pub name: String,
     /// `crate::path::name`.
     pub function: String,

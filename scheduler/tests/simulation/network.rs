@@ -9,7 +9,7 @@ use crate::world::{Happening, MILLISECOND, SECOND, Time, World};
 /// Until when each end has noticed that a connection is broken: three missed heartbeats.
 const NOTICED_MAX: Time = 6 * SECOND;
 
-/// Who dialled.
+/// Who dialed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// A node's process, by the node's place and how often it has been started.

@@ -1,6 +1,6 @@
 //! The one source of chance of a run. The same seed gives the same numbers, on every machine.
 
-/// SplitMix64: small, and well spread also for neighbouring seeds.
+/// SplitMix64: small, and well spread also for neighboring seeds.
 pub(crate) struct Rng(u64);
 
 impl Rng {

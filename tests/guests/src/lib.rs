@@ -2,7 +2,7 @@
 //! types.
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "what calls print is what is tested")]
-pub mod behaviour;
+pub mod behavior;
 pub mod failing;
 pub mod limits;
 pub mod typed;

@@ -61,7 +61,7 @@ impl GridCalls {
         Ok(jobs.iter().filter(|job| job.name != self.name).count())
     }
 
-    /// Seconds until the scheduler has answered a question, from dialling it, as a job begins.
+    /// Seconds until the scheduler has answered a question, from dialing it, as a job begins.
     pub(super) fn question_seconds(&self) -> Result<f64, CommandError> {
         let started = Instant::now();
         self.grid.nodes().map_err(CommandError::Job)?;

@@ -26,7 +26,7 @@ pub(super) fn rows(rows: &[(&str, String)]) -> String {
 
 /// Names and texts come from whoever joined or opened a job, and are shown on an operator's terminal, each in its row and column.
 fn plain(cell: &str) -> String {
-    Stdout::neutralised(cell).replace('\n', "␊").replace('\t', "␉")
+    Stdout::neutralized(cell).replace('\n', "␊").replace('\t', "␉")
 }
 
 /// Writes a time in the unit that fits.
