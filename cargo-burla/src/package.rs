@@ -157,7 +157,8 @@ fn build(part: Part<'_>, cargo: &Cargo) -> Result<Packaged, CommandError> {
 /// Puts a component where programs look for it, with the list of its sources.
 fn put(built: &Path, sources: &sources::Record, path: &Path) -> Result<(), CommandError> {
     remove_other_spellings(path);
-    let put = sources.write_beside(path).and_then(|()| copy(built, path));
+    // In this order: the list of another component is compared with nothing, and in between the fresh component is there.
+    let put = copy(built, path).and_then(|()| sources.write_beside(path));
     put.map_err(|source| CommandError::File { act: "write", path: path.to_owned(), source })
 }
 

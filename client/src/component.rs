@@ -45,10 +45,15 @@ impl Component {
         let mut stale = None;
         for path in find(&function.name)? {
             let component = Self::read(&path)?;
-            match check(function, &component.description) {
-                Ok(()) => return component.unless_stale(&path),
-                Err(difference) => stale = stale.or(Some(component.stale(&path, difference))),
-            }
+            let refusal = match check(function, &component.description) {
+                Ok(()) => match component.unless_stale(&path) {
+                    Ok(component) => return Ok(component),
+                    Err(refusal) => refusal,
+                },
+                Err(difference) => component.stale(&path, difference),
+            };
+            // Another that is fresh may lie beside it.
+            stale = stale.or(Some(refusal));
         }
         Err(stale.unwrap_or_else(|| missing(&function.name)))
     }

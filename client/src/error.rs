@@ -140,7 +140,7 @@ pub enum Error {
 
     /// The program was built from older source than its component.
     #[error(
-        "the program {program} is older than its component {path}: {}; build the program again, with `cargo build`",
+        "the program {program} is older than its component {path}: {}; build the program again, with `cargo build` and the flags it was built with",
         neutralized(.difference)
     )]
     StaleProgram {

@@ -21,8 +21,8 @@ use crate::{connection, progress};
 /// call take less on most grids.
 const FIRST_TIME_MAX: Duration = Duration::from_secs(3);
 
-/// For how long outputs are waited for in all, after the first and after each time that an input took its time. Enough for a few
-/// lines that came together, and little beside what a job takes that has many inputs.
+/// For how long outputs are waited for in all after the first. Enough for a few lines that came together, and little beside what a
+/// job takes that has many inputs.
 const BURST_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// For how long at most after an input that took longer: as long as the input took, since twice the time is then the worst of it.
@@ -94,7 +94,7 @@ impl Patience {
 
     fn took(&mut self, took: Duration) {
         if took >= SLOW_ASK && !self.is_first {
-            self.left = took.clamp(BURST_TIME_MAX, SLOW_TIME_MAX);
+            self.left = took.min(SLOW_TIME_MAX);
         }
     }
 
@@ -113,6 +113,8 @@ async fn watch<T>(asking: Weak<AtomicBool>, outcomes: WeakSender<T>) {
         let Some(asking) = asking.upgrade() else { return };
         let Some(outcomes) = outcomes.upgrade() else { return };
         let keeps_back = asking.load(Ordering::Relaxed) && outcomes.capacity() < outcomes.max_capacity();
+        // The job ends when nobody can send outcomes any more, and telling may take long.
+        drop(outcomes);
         if keeps_back && std::mem::replace(&mut asked_before, keeps_back) {
             let notice = "outputs wait, because the iterator of the inputs blocks: take them on a thread of their own, with \
                           `burla::from_thread`";
@@ -127,13 +129,15 @@ async fn watch<T>(asking: Weak<AtomicBool>, outcomes: WeakSender<T>) {
 /// Whether an iterator of this type waits on a channel. The thread that takes the outputs is the one that would wait, so a program
 /// that sends what outputs lead to would wait for itself.
 pub(crate) fn is_of_channel<I>() -> bool {
-    const RECEIVERS: [&str; 6] = [
+    const RECEIVERS: [&str; 8] = [
         "::mpsc::IntoIter<",
         "::mpsc::Iter<",
         "::mpmc::IntoIter<",
         "::mpmc::Iter<",
         "crossbeam_channel::channel::IntoIter<",
+        "crossbeam_channel::channel::Iter<",
         "flume::IntoIter<",
+        "flume::Iter<",
     ];
     let name = std::any::type_name::<I>();
     RECEIVERS.iter().any(|receiver| name.contains(receiver))

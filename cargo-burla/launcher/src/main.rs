@@ -64,8 +64,12 @@ fn build() -> io::Result<bool> {
     let mut cargo = Command::new(program("CARGO", "cargo"));
     cargo.args(["build", "--package", COMMAND, "--bin", COMMAND]).stderr(Stdio::piped());
     if io::stderr().is_terminal() {
-        cargo.envs([("CARGO_TERM_COLOR", "always"), ("CARGO_TERM_PROGRESS_WHEN", "always")]);
-        cargo.env("CARGO_TERM_PROGRESS_WIDTH", PROGRESS_COLUMNS);
+        let settings = [
+            ("CARGO_TERM_COLOR", "always"),
+            ("CARGO_TERM_PROGRESS_WHEN", "always"),
+            ("CARGO_TERM_PROGRESS_WIDTH", PROGRESS_COLUMNS),
+        ];
+        cargo.envs(settings.into_iter().filter(|(setting, _)| std::env::var_os(setting).is_none()));
     }
     let mut child = cargo.spawn()?;
     if let Some(stderr) = child.stderr.take() {

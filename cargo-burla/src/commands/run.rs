@@ -22,8 +22,13 @@ pub(super) fn run(arguments: &Run) -> Result<ExitCode, CommandError> {
     let target = project.program()?.ok_or(no_program)?;
     // Looked for before minutes are spent on the program.
     ensure_wasm_target(&project, &cargo)?;
-    let program = build_program(&project, &cargo, target)?;
-    let component = package(&project, &cargo)?;
+    let mut program = build_program(&project, &cargo, target)?;
+    let mut component = package(&project, &cargo)?;
+    // The code was edited while one of them was built. Once more, where only what has changed takes time.
+    if burla::sources::Sources::compare(&component.path, component.digest, &program).is_err() {
+        program = build_program(&project, &cargo, target)?;
+        component = package(&project, &cargo)?;
+    }
 
     super::on_this_grid(arguments.url.as_deref(), |url| {
         let mut command = Command::new(&program);

@@ -58,7 +58,10 @@ pub(super) fn apply_in(
     prepare: impl FnOnce(&mut Command),
 ) -> Result<(), CommandError> {
     command.args(["--profile", cargo.component_profile.as_deref().unwrap_or(PROFILE)]);
-    command.args(["--config", &rustflags(&std::env::var(RUSTFLAGS_VARIABLE).unwrap_or_default())]);
+    let users = std::env::var(RUSTFLAGS_VARIABLE).unwrap_or_default();
+    // By the variable, which cargo adds to the flags of a configuration file however those are written. A `--config` with
+    // a list is refused beside a file that has one text.
+    command.env(RUSTFLAGS_VARIABLE, format!("{users} {}", rustflags(&users)));
     for variable in NATIVE_RUSTFLAGS {
         command.env_remove(variable);
     }
@@ -80,8 +83,7 @@ pub(super) fn tell_of_flags_left_out() {
 
 fn rustflags(users: &str) -> String {
     let ours = RUSTFLAGS.iter().filter(|(_, option)| option.is_empty() || !users.contains(option));
-    let ours: Vec<_> = ours.map(|(flag, _)| format!("\"{flag}\"")).collect();
-    format!("target.wasm32-wasip2.rustflags=[{}]", ours.join(","))
+    ours.map(|(flag, _)| *flag).collect::<Vec<_>>().join(" ")
 }
 
 /// Asks cargo, which has the last word on manifests, configuration, variables and `--config`, whether the profile is

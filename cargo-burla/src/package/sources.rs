@@ -1,6 +1,6 @@
 //! Records what a component was built from, for the program that will use it: `burla::sources`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,6 +11,10 @@ use burla_types::Digest;
 use super::cargo::Built;
 use crate::error::CommandError;
 use crate::project::Project;
+
+/// Files up to which folders are looked into that a build script depends on. One that depends on the folder of a whole project may mean
+/// millions, and a program reads each file when it starts.
+const FILES_OF_FOLDERS_MAX: usize = 10_000;
 
 /// The sources of a component that was just built.
 pub(super) struct Record {
@@ -31,12 +35,20 @@ pub(super) fn record(project: &Project, built: &Built, component: Digest, starte
     let paths: BTreeMap<_, _> = manifests.chain(code).collect();
     let is_source = |path: &Path| !path.starts_with(&project.build_dir) && !path.starts_with(&project.target_dir);
     let mut files = Vec::new();
-    for (path, role) in paths.into_iter().filter(|(path, _)| is_source(path)) {
+    let (mut left, mut seen): (Vec<_>, BTreeSet<PathBuf>) = (paths.into_iter().collect(), BTreeSet::new());
+    while let Some((path, role)) = left.pop() {
+        if !is_source(&path) || path.ends_with(".git") || !seen.insert(path.clone()) {
+            continue;
+        }
         // A build script may depend on a folder, whose files cargo does not name, or on a file that is not there.
-        if path.is_file() {
+        if path.is_dir() && !path.is_symlink() && seen.len() < FILES_OF_FOLDERS_MAX {
+            let inside = path.read_dir().into_iter().flatten().flatten();
+            left.extend(inside.map(|entry| (entry.path(), role)));
+        } else if path.is_file() {
             files.push(source(&path, role, project, started)?);
         }
     }
+    files.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(Record { component, workspace_root: project.workspace_root.clone(), files })
 }
 
@@ -68,9 +80,12 @@ impl Record {
 
 /// The workspace's folder as seen from the component's, where that is inside, so that both can be moved together.
 fn root_from(component: &Path, workspace_root: &Path) -> PathBuf {
-    match component.parent().and_then(|folder| folder.strip_prefix(workspace_root).ok()) {
+    // A program knows its own folder without links.
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (folder, workspace_root) = (component.parent().map(real), real(workspace_root));
+    match folder.as_deref().and_then(|folder| folder.strip_prefix(&workspace_root).ok()) {
         Some(inside) => inside.components().map(|_| "..").collect(),
-        None => workspace_root.to_owned(),
+        None => workspace_root,
     }
 }
 
