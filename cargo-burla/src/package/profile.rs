@@ -61,7 +61,7 @@ pub(super) fn apply_in(
     let users = std::env::var(RUSTFLAGS_VARIABLE).unwrap_or_default();
     // By the variable, which cargo adds to the flags of a configuration file however those are written. A `--config` with
     // a list is refused beside a file that has one text.
-    command.env(RUSTFLAGS_VARIABLE, format!("{users} {}", rustflags(&users)));
+    command.env(RUSTFLAGS_VARIABLE, all_rustflags(&users));
     for variable in NATIVE_RUSTFLAGS {
         command.env_remove(variable);
     }
@@ -79,6 +79,11 @@ pub(super) fn tell_of_flags_left_out() {
     if NATIVE_RUSTFLAGS.iter().any(|variable| std::env::var_os(variable).is_some_and(|flags| !flags.is_empty())) {
         crate::commands::tell(&format!("RUSTFLAGS is for the program; flags for its component go into {RUSTFLAGS_VARIABLE}"));
     }
+}
+
+/// The user's flags and ours, as the variable holds them.
+pub(super) fn all_rustflags(users: &str) -> String {
+    format!("{users} {}", rustflags(users))
 }
 
 fn rustflags(users: &str) -> String {

@@ -105,11 +105,17 @@ fn a_profile_that_inherits_from_dev_has_none_of_our_settings() {
 fn flags_for_the_program_do_not_reach_the_component_and_those_for_it_join_ours() {
     let config = "[build]\nrustflags = [\"--cfg=of_build\"]\n[target.wasm32-wasip2]\nrustflags = [\"--cfg=of_config\"]\n";
     let package = TinyPackage::new("tiny", "", &[MAIN, (".cargo/config.toml", config)]);
+    // As the variable is set for cargo where the user has set it so.
+    let of_variable = profile::all_rustflags("--cfg=of_variable");
     let variables =
-        [("CARGO_BUILD_RUSTFLAGS", "--cfg=of_build_variable"), ("CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS", "--cfg=of_variable")];
+        [("CARGO_BUILD_RUSTFLAGS", "--cfg=of_build_variable"), ("CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS", of_variable.as_str())];
     let said = package.rustc(&[], &variables);
     let ours = ["+simd128", "-unroll-partial-threshold=150", "-inline-threshold=500"];
     assert_flags(&said, &[&ours[..], &["of_config", "of_variable"]].concat(), &["of_build"]);
+    // However the file spells them.
+    let text = "[target.wasm32-wasip2]\nrustflags = \"--cfg=of_config --cfg=of_text\"\n";
+    let package = TinyPackage::new("tiny", "", &[MAIN, (".cargo/config.toml", text)]);
+    assert_flags(&package.rustc(&[], &[]), &[&ours[..], &["of_config", "of_text"]].concat(), &[]);
     let mut command = std::process::Command::new("true");
     command.env("RUSTFLAGS", "-Clink-arg=-fuse-ld=mold").env("CARGO_ENCODED_RUSTFLAGS", "-Dwarnings");
     profile::apply(&mut command, &package.project(Wanted::Any), &Cargo::default()).unwrap();

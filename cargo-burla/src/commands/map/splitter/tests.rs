@@ -1,3 +1,4 @@
+use burla_types::codec::DEPTH_MAX;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -138,10 +139,13 @@ fn a_value_that_is_too_large_is_not_held() {
 
 #[test]
 fn many_broken_lines_are_not_read_once_each() {
-    let text = "[\n".repeat(200_000);
-    let bad = pieces(values(true), &[text.as_bytes()]);
-    let Some(Piece::Bad(last)) = bad.last() else { panic!("{bad:?}") };
-    assert_eq!((bad.len() as u32, *last.lines.end()), (RETRIES_MAX + 1, 200_000));
+    // Those that are too deep are broken at the bracket that is, each at another, and the rest at the end of the text.
+    for (lines, too_deep) in [(1_000, 0), (200_000, 200_000 / (u32::from(DEPTH_MAX) + 1))] {
+        let text = "[\n".repeat(lines);
+        let bad = pieces(values(true), &[text.as_bytes()]);
+        let Some(Piece::Bad(last)) = bad.last() else { panic!("{bad:?}") };
+        assert_eq!((bad.len() as u32, *last.lines.end()), (too_deep + RETRIES_MAX + 1, lines as u64));
+    }
 }
 
 fn lines(keep_going: bool) -> Lines<Value> {
