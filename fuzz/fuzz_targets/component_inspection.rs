@@ -35,12 +35,9 @@ fn entries(description: &Description) -> usize {
 }
 
 fn text_bytes(description: &Description) -> usize {
-    let functions = description
-        .functions
-        .iter()
-        .flat_map(|FunctionInfo { name, signature, doc, source, place }| {
-            [name.len(), signature.len(), doc.len(), source.len(), place.len()]
-        });
+    let functions = description.functions.iter().flat_map(|FunctionInfo { name, signature, doc, source, place }| {
+        [name.len(), signature.len(), doc.len(), source.len(), place.len()]
+    });
     let interfaces = description.imports.iter().chain(&description.exports).map(String::len);
     functions.chain(interfaces).sum()
 }
