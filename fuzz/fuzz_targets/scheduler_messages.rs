@@ -27,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
         match response {
             Response::Opened(opened) => job_id(&opened.job_id),
             Response::Events(events) => events.events.into_iter().for_each(call),
-            Response::Waiting(_) | Response::Progress(_) => {}
+            Response::Waiting(_) | Response::Progress(_) | Response::NodeLost(_) => {}
         }
     }
     if let Some(v1::SchedulerMessage { message: Some(message) }) = decode(bytes) {
