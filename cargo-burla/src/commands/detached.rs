@@ -53,7 +53,7 @@ pub(super) fn results(arguments: &Results) -> Result<(), CommandError> {
 /// Prints everything, and says what it took, however it ended.
 async fn print(mut outputs: Outputs, mut calls: RawOutcomes) -> Result<(), CommandError> {
     let printed = print_all(&mut outputs, &mut calls).await;
-    // Whatever ends it, the outputs that came before it are printed.
+    // The outputs before the end are printed, however it ends.
     let written = outputs.write(&calls);
     let printed = printed.and(written);
     let usage = calls.usage();

@@ -44,7 +44,7 @@ pub(super) fn map(arguments: &Map) -> Result<(), CommandError> {
         let printer = Printer::new(arguments, source.inputs(), bad_inputs);
         let calls = raw::start(&component.path, &function.name, source, options).map_err(CommandError::Job)?;
         match pollster::block_on(printer.print(calls)) {
-            // Whoever reads the outputs has what it wanted.
+            // The reader of the outputs has enough.
             Err(CommandError::File { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             printed => printed,
         }

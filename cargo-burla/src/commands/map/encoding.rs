@@ -3,7 +3,7 @@
 /// The longest byte order mark.
 const MARK_BYTES_MAX: usize = 4;
 
-/// What the first bytes of a text say about its encoding.
+/// The encoding that the first bytes of a text show.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Encoding {
     /// It is UTF-8, as far as these bytes tell.

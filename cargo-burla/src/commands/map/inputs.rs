@@ -26,9 +26,9 @@ pub(super) struct Origin {
 /// The state that the stream shares with whoever polls the job.
 #[derive(Default)]
 pub(super) struct Inputs {
-    /// How many inputs were taken, bad ones included.
+    /// The number of inputs taken, bad ones included.
     pub(super) taken: u64,
-    /// Where the input of each call came from that has not ended.
+    /// The origin of the input of each call that has not ended.
     pub(super) calls: HashMap<u64, Origin>,
     /// Something that is no input, with its position. No more are taken before it is looked at.
     pub(super) bad: Option<(u64, BadInput)>,
@@ -68,7 +68,7 @@ impl Stream for InputStream {
                 return Poll::Ready(None);
             }
             if inputs.bad.is_some() || inputs.unreadable.is_some() {
-                // Whoever polls the job looks at it first.
+                // The task that polls the job looks at it first.
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }

@@ -66,11 +66,11 @@ impl<'a> Printer<'a> {
     /// Prints everything, and says what it took, however it ended.
     pub(super) async fn print(mut self, mut calls: RawCalls<InputStream>) -> Result<(), CommandError> {
         let printed = self.print_all(&mut calls).await;
-        // Whatever ends the job, the outputs that came before it are printed.
+        // The outputs before the end of the job are printed, however it ends.
         let written = self.outputs.write(&calls);
         let printed = printed.and(written);
         let usage = calls.usage();
-        // Whoever reads no more has what it wanted; anything else is why the job has failed.
+        // A reader that left has enough; any other error is the reason why the job has failed.
         if let Err(error) = &printed
             && !matches!(error, CommandError::File { .. })
         {
@@ -125,7 +125,7 @@ impl<'a> Printer<'a> {
         }
     }
 
-    /// What comes next. While there is nothing, what was printed becomes visible.
+    /// The next event of the job. While there is none, the printed outputs are flushed.
     fn poll(&mut self, calls: &mut RawCalls<InputStream>, context: &mut Context<'_>) -> Poll<Result<Next, CommandError>> {
         match calls.poll_next(context) {
             Poll::Ready(Some(Ok(end))) => return Poll::Ready(Ok(Next::Ended(end))),
@@ -158,7 +158,7 @@ pub(super) fn unreadable(arguments: &Map, error: Unreadable) -> CommandError {
     }
 }
 
-/// What comes next of a job.
+/// The next event of a job.
 enum Next {
     /// A call ended.
     Ended(CallEnd<Bytes>),

@@ -16,7 +16,7 @@ use super::splitter::{Lines, Piece, Split, Values};
 use crate::cli::Map;
 use crate::error::CommandError;
 
-/// What is read at once; less where no more has arrived. Inputs that are in it travel together.
+/// Bytes to read at once; fewer where no more has arrived. Inputs that are in one read travel together.
 const READ_BYTES: usize = 64 << 10;
 
 /// Batches that wait while the next is read: one, so that reading and sending overlap.
@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    /// What is read, one at a time.
+    /// The pieces of the text, one at a time.
     struct Reads(VecDeque<io::Result<&'static [u8]>>);
 
     impl Read for Reads {

@@ -5,7 +5,7 @@
 
 use burla_types::codec::DEPTH_MAX;
 
-/// What the scanner found in a chunk. Positions count from the chunk's first byte.
+/// A finding of the scanner in a chunk. Positions count from the chunk's first byte.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Step {
     /// The value goes on behind the chunk.

@@ -1,4 +1,4 @@
-//! What was read, as one input after another: JSON values, however they are laid out, or plain lines.
+//! Splits the text into one input after another: JSON values, however they are laid out, or plain lines.
 //!
 //! Takes bytes as they arrive, and gives each input as soon as its end is there. It reads and sends nothing.
 
@@ -171,7 +171,7 @@ impl<T> Values<T> {
         let reason = format!("it is not JSON: {why}{place}");
         let Some(first_end) = self.unread.rest()[..at].iter().position(|byte| *byte == b'\n').filter(|_| self.keep_going) else {
             self.state = State::SkippingLine;
-            // What comes before it is on this line.
+            // The text before it is on this line.
             let at = if self.keep_going { at } else { 0 };
             return Some(self.bad(at, reason));
         };

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 /// An integer that does not fit into 64 bits.
 pub(super) struct WideInteger {
-    /// How many numbers precede it in the text.
+    /// The count of numbers before it in the text.
     pub(super) position: usize,
     pub(super) is_negative: bool,
     pub(super) magnitude: u128,
